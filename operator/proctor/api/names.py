@@ -1,0 +1,111 @@
+"""Every name that crosses a border: group, labels, annotations, condition types, reasons, environment keys.
+
+They live in one file so that the operator, the runner in the pod, the chart and the docs cannot drift apart.
+Standard library only: the runner imports it inside images that have no pydantic.
+"""
+
+GROUP = "proctor.dev"
+VERSION = "v1alpha1"
+API_VERSION = f"{GROUP}/{VERSION}"
+
+TEST_SUITE = "TestSuite"
+TEST_RUN = "TestRun"
+CHAOS_EXPERIMENT = "ChaosExperiment"
+PERF_GATE = "PerfGate"
+PLURALS = {
+    TEST_SUITE: "testsuites",
+    TEST_RUN: "testruns",
+    CHAOS_EXPERIMENT: "chaosexperiments",
+    PERF_GATE: "perfgates",
+}
+
+# Labels. The operator writes them on Jobs, pods and plan ConfigMaps; it selects children by RUN_UID only.
+LABEL_RUN_UID = f"{GROUP}/run-uid"
+LABEL_RUN = f"{GROUP}/run"
+LABEL_SUITE = f"{GROUP}/suite"
+LABEL_STEP = f"{GROUP}/step"
+LABEL_ROLE = f"{GROUP}/role"
+"""`step` on a step's Job and pods, `resolve` on the Job that pins a git ref."""
+ROLE_STEP = "step"
+ROLE_RESOLVE = "resolve"
+
+# Annotations.
+ANNOTATION_TRIGGER_KEY = f"{GROUP}/trigger-key"
+"""On a TestRun that the operator made: what made it due, so that one cause makes one run."""
+ANNOTATION_LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
+
+# Condition types.
+ACCEPTED = "Accepted"
+PLANNED = "Planned"
+STARTED = "Started"
+FINISHED = "Finished"
+SUCCEEDED = "Succeeded"
+EVIDENCE_STORED = "EvidenceStored"
+
+# Reasons that a TestRun's verdict can carry.
+PASSED = "Passed"
+PASSED_WITH_FLAKES = "PassedWithFlakes"
+TESTS_FAILED = "TestsFailed"
+TEST_ERRORS = "TestErrors"
+FLAKY_TESTS = "FlakyTests"
+NO_TESTS_EXECUTED = "NoTestsExecuted"
+STEP_SKIPPED = "StepSkipped"
+TARGET_CHANGED = "TargetChanged"
+TARGET_UNREACHABLE = "TargetUnreachable"
+TARGET_NOT_FOUND = "TargetNotFound"
+ABORTED = "Aborted"
+IMAGE_PULL_ERROR = "ImagePullError"
+UNSCHEDULABLE = "Unschedulable"
+QUOTA_EXCEEDED = "QuotaExceeded"
+START_TIMEOUT = "StartTimeout"
+OOM_KILLED = "OOMKilled"
+EVICTED = "Evicted"
+NODE_LOST = "NodeLost"
+DEADLINE_EXCEEDED = "DeadlineExceeded"
+RUNNER_CRASHED = "RunnerCrashed"
+RUNNER_INCOMPATIBLE = "RunnerIncompatible"
+INCOMPLETE_REPORT = "IncompleteReport"
+COLLECTION_DIFFERS = "CollectionDiffers"
+COLLECTION_ERROR = "CollectionError"
+SOURCE_UNAVAILABLE = "SourceUnavailable"
+JOB_VANISHED = "JobVanished"
+JOB_REFUSED = "JobRefused"
+NAME_CONFLICT = "NameConflict"
+
+# Reasons of Accepted=False.
+INVALID_SPEC = "InvalidSpec"
+UNKNOWN_FIELD = "UnknownField"
+SUITE_NOT_FOUND = "SuiteNotFound"
+NOT_SUPPORTED = "NotSupported"
+
+# Reasons of Started=False while a run waits.
+SUSPENDED = "Suspended"
+WAITING_FOR_TARGET = "WaitingForTarget"
+WAITING_FOR_BUDGET = "WaitingForBudget"
+WAITING_FOR_PODS = "WaitingForPods"
+RESOLVING_SOURCE = "ResolvingSource"
+
+# Environment of the runner's container, and with it of the tests.
+ENV_ENDPOINT_PREFIX = "PROCTOR_ENDPOINT_"
+ENV_TARGET_PREFIX = "PROCTOR_TARGET_"
+ENV_SEED = "PROCTOR_SEED"
+ENV_MODE = "TEST_MODE"
+ENV_POD_UID = "PROCTOR_POD_UID"
+ENV_STEP = "PROCTOR_STEP"
+ENV_COMMIT = "PROCTOR_COMMIT"
+ENV_PREFLIGHT = "PROCTOR_PREFLIGHT"
+ENV_INDEX = "JOB_COMPLETION_INDEX"
+
+# Paths inside the runner's pod.
+PLAN_DIR = "/proctor/plan"
+PLAN_KEY = "plan.json"
+DURATIONS_KEY = "durations.json.gz"
+WORK_DIR = "/proctor/work"
+RUNNER_DIR = f"{WORK_DIR}/runner"
+SOURCE_DIR = f"{WORK_DIR}/source"
+CONFIG_MAP_DIR = "/proctor/configmap"
+GIT_SECRET_DIR = "/proctor/git"
+IMAGE_SUITES_DIR = "/suites"
+TERMINATION_LOG = "/dev/termination-log"
+RUNNER_CONTAINER = "runner"
+PREPARE_CONTAINER = "prepare"

@@ -1,0 +1,189 @@
+"""The summary: what one pod says about its shard, as one line of JSON in its termination message.
+
+The kubelet keeps only the last 4,096 bytes of that message, and anything in the container can write there, so a
+summary carries its own length and digest. That makes damage visible; it does not authenticate the writer.
+
+Standard library and Python 3.10 only: the runner imports this inside images that have nothing of ours.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+VERSION = 1
+MAX_BYTES = 3500
+MAX_LINE = 200
+MAX_TEST = 300
+OUTCOMES = ("passed", "failed", "error", "skipped", "flaky", "quarantined")
+
+
+class IncompleteReport(Exception):
+    """A summary is missing, damaged, or not the one of the pod that it came from. The text says which."""
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A case that did not simply pass: node id, outcome (failed, error, flaky, quarantined), one line of reason."""
+
+    test: str
+    outcome: str
+    line: str
+
+
+@dataclass(frozen=True)
+class Trouble:
+    """Why the report does not cover the whole shard: a reason from api.names and a sentence."""
+
+    reason: str
+    message: str
+
+
+@dataclass(frozen=True)
+class TestSet:
+    """A set of node ids as a count and an order-free digest (see `digest_of`)."""
+
+    __test__ = False
+
+    count: int
+    digest: str
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What one pod saw. `collection` and `part` are None until pytest has collected.
+
+    `complete` is true only when the runner itself wrote the last word; `in_flight` names the test that was running
+    when it was written. `failures` holds as many as fit, `omitted` counts the rest.
+    """
+
+    run: str
+    step: str
+    index: int
+    pod: str
+    complete: bool = False
+    counts: dict[str, int] = field(default_factory=dict)
+    collection: TestSet | None = None
+    part: TestSet | None = None
+    in_flight: str | None = None
+    trouble: Trouble | None = None
+    failures: tuple[Failure, ...] = ()
+    omitted: int = 0
+
+
+def digest_of(node_ids: Iterable[str]) -> TestSet:
+    """Return count and digest of distinct node ids.
+
+    The digest is the sum of their SHA-256 modulo 2**256 (an additive set hash, after Bellare and Micciancio 1997):
+    the digests of disjoint parts add up to that of the whole, which lets a reader check a partition without the ids.
+    """
+    total = count = 0
+    for node_id in set(node_ids):
+        total += int.from_bytes(hashlib.sha256(node_id.encode("utf-8", "surrogateescape")).digest(), "big")
+        count += 1
+    return TestSet(count, f"{total % 2**256:064x}")
+
+
+def add_up(parts: Iterable[TestSet]) -> TestSet:
+    """Return the set that disjoint `parts` make together."""
+    total = count = 0
+    for part in parts:
+        total += int(part.digest, 16)
+        count += part.count
+    return TestSet(count, f"{total % 2**256:064x}")
+
+
+def encode(summary: Summary) -> str:
+    """Return the summary as one line of at most MAX_BYTES bytes, dropping failures from the end until it fits."""
+    failures = [Failure(_cut(f.test, MAX_TEST), f.outcome, _cut(f.line, MAX_LINE)) for f in summary.failures]
+    kept = len(failures)
+    while True:
+        body = asdict(summary)
+        body["failures"] = [[f.test, f.outcome, f.line] for f in failures[:kept]]
+        body["omitted"] = summary.omitted + len(failures) - kept
+        body["in_flight"] = _cut(summary.in_flight, MAX_TEST) if summary.in_flight else None
+        if summary.trouble:
+            body["trouble"]["message"] = _cut(summary.trouble.message, MAX_TEST)
+        text = _canonical(body)
+        envelope = {"v": VERSION, "bytes": len(text), "sha256": hashlib.sha256(text.encode()).hexdigest(), "body": body}
+        line = _canonical(envelope)
+        if len(line) <= MAX_BYTES or kept == 0:
+            return line
+        kept -= 1
+
+
+def decode(message: str, *, run: str, step: str, index: int, pod: str) -> Summary:
+    """Return the summary in a pod's termination message.
+
+    Raises IncompleteReport when it is missing, damaged, oversized, or made for another run, step, index or pod.
+    """
+    line = message.strip()
+    if not line:
+        raise IncompleteReport("the termination message is empty")
+    if len(line.encode()) > MAX_BYTES:
+        raise IncompleteReport(f"the summary has {len(line.encode())} bytes, more than {MAX_BYTES}")
+    try:
+        envelope = json.loads(line)
+        body = envelope["body"]
+        text = _canonical(body)
+        version, length, digest = envelope["v"], envelope["bytes"], envelope["sha256"]
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise IncompleteReport(f"the termination message is not a summary ({type(error).__name__})") from None
+    if version != VERSION:
+        raise IncompleteReport(f"summary version {version!r} is unknown, this operator reads version {VERSION}")
+    if length != len(text) or digest != hashlib.sha256(text.encode()).hexdigest():
+        raise IncompleteReport("the summary's length or digest does not match its content")
+    try:
+        summary = _summary(body)
+    except (ValueError, KeyError, TypeError) as error:
+        raise IncompleteReport(f"the summary's content is malformed ({type(error).__name__})") from None
+    seen = (summary.run, summary.step, summary.index, summary.pod)
+    for what, want, got in zip(("run", "step", "index", "pod"), (run, step, index, pod), seen, strict=True):
+        if want != got:
+            raise IncompleteReport(f"the summary was made for another {what}")
+    return summary
+
+
+def _summary(body: dict[str, Any]) -> Summary:
+    counts = {name: int(body["counts"].get(name, 0)) for name in OUTCOMES}
+    if min(counts.values()) < 0 or int(body["omitted"]) < 0:
+        raise ValueError("negative count")
+    return Summary(
+        run=str(body["run"]),
+        step=str(body["step"]),
+        index=int(body["index"]),
+        pod=str(body["pod"]),
+        complete=body["complete"] is True,
+        counts=counts,
+        collection=_test_set(body["collection"]),
+        part=_test_set(body["part"]),
+        in_flight=None if body["in_flight"] is None else str(body["in_flight"]),
+        trouble=None if body["trouble"] is None else Trouble(str(body["trouble"]["reason"]), str(body["trouble"]["message"])),
+        failures=tuple(Failure(str(test), str(outcome), str(line)) for test, outcome, line in body["failures"]),
+        omitted=int(body["omitted"]),
+    )
+
+
+def _test_set(value: dict[str, Any] | None) -> TestSet | None:
+    if value is None:
+        return None
+    digest = str(value["digest"])
+    if len(digest) != 64:
+        raise ValueError("a digest has 64 hexadecimal digits")
+    int(digest, 16)
+    return TestSet(int(value["count"]), digest)
+
+
+def _canonical(value: object) -> str:
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+
+
+def _cut(text: str, limit: int) -> str:
+    """Cut text so that its JSON form has at most `limit` bytes, however many escapes it needs."""
+    if len(json.dumps(text)) <= limit:
+        return text
+    text = text[:limit]
+    while len(json.dumps(text)) > limit - 3:
+        text = text[:-1]
+    return text + "..."

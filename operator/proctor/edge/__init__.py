@@ -1,0 +1,1 @@
+"""Kubernetes: one reader, one writer, and the queue between them."""
