@@ -1,0 +1,107 @@
+"""What clients of the gateway send and get. Every object is closed; every number and text has a bound."""
+
+from typing import Annotated, Literal
+from uuid import UUID
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+
+from bazaar.keys import Scope
+
+
+def _storable(text: str) -> str:
+    if "\x00" in text or any("\ud800" <= c <= "\udfff" for c in text):
+        raise ValueError("NUL and lone surrogates are not allowed")
+    return text
+
+
+Text = Annotated[str, Field(min_length=1, max_length=4000), AfterValidator(_storable)]
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
+OrderNumber = Annotated[str, Field(pattern=r"^[0-9]{4,10}-[0-9]{1,6}$")]
+Ordinal = Annotated[int, Field(ge=1, le=2**31 - 1)]
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+class QuotaIn(_Model):
+    limit: int = Field(ge=1, le=1_000_000)
+    window: int = Field(ge=1, le=86_400, description="seconds")
+
+
+class UserIn(_Model):
+    name: Name
+    scopes: list[Scope] = Field(default=["messages:write", "episodes:read", "orders:read"], max_length=8)
+
+
+class ProductIn(_Model):
+    sku: Name
+    name: Text
+    price_cents: int = Field(ge=0, le=10**9)
+    stock: int = Field(ge=0, le=10**6)
+
+
+class TenantIn(_Model):
+    seed: int = Field(ge=0, le=2**63 - 1)
+    mode: Literal["MOCK", "GOLDEN", "LIVE_SMOKE"] = "MOCK"
+    quota: QuotaIn | None = None
+    users: list[UserIn] = Field(min_length=1, max_length=50)
+    products: list[ProductIn] = Field(default=[], max_length=50)
+
+
+class UserOut(_Model):
+    name: Name
+    key: str
+
+
+class TenantOut(_Model):
+    tenant_id: UUID
+    users: list[UserOut]
+
+
+class DocumentIn(_Model):
+    document_id: Name
+    title: Text
+    body: Text
+
+
+class DocumentsIn(_Model):
+    documents: list[DocumentIn] = Field(min_length=1, max_length=500)
+
+
+class DocumentsOut(_Model):
+    stored: int
+
+
+class MessageIn(_Model):
+    text: Text
+    conversation: Ordinal | None = Field(default=None, description="absent: a new conversation")
+    channel: Literal["web", "mail", "phone"] = "web"
+
+
+class MessageOut(_Model):
+    episode_id: UUID
+    conversation: Ordinal
+
+
+class EpisodeOut(_Model):
+    episode_id: UUID
+    conversation: Ordinal
+    state: Literal["queued", "running", "done", "failed"]
+    intent: str | None
+    reply: str | None
+    error: str | None
+
+
+class OrderOut(_Model):
+    order_number: OrderNumber
+    sku: Name
+    quantity: int
+    total_cents: int
+    status: Literal["placed"]
+    tracking_code: str
+    shipment_status: Literal["preparing"]
+
+
+class OrdersOut(_Model):
+    orders: list[OrderOut]

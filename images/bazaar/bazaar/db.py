@@ -1,0 +1,78 @@
+"""The database as this platform may use it: one transaction, one tenant.
+
+The tenant is a transaction-local setting that the row-level security policies compare with, set before anything else
+is said. A connection that goes back to the pool carries nothing over. All SQL lives in `sql/`.
+"""
+
+import re
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from importlib import resources
+from typing import Any
+from uuid import UUID
+
+from pydantic import SecretStr
+from sqlalchemy import Row, TextClause, text
+from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
+
+
+def _load_queries() -> Mapping[str, TextClause]:
+    source = (resources.files("bazaar") / "sql" / "queries.sql").read_text(encoding="utf-8")
+    parts = re.split(r"^-- name: (\w+)\n", source, flags=re.MULTILINE)[1:]
+    names, bodies = parts[::2], parts[1::2]
+    if len(set(names)) != len(names):
+        raise ValueError("queries.sql defines a name twice")
+    return {name: text(body.strip().rstrip(";")) for name, body in zip(names, bodies, strict=True)}
+
+
+QUERIES = _load_queries()
+
+
+class Transaction:
+    """One transaction. Statements are named after their entries in `sql/queries.sql`."""
+
+    def __init__(self, connection: AsyncConnection, tenant_id: UUID | None) -> None:
+        self._connection = connection
+        self._fixed = {} if tenant_id is None else {"tenant_id": tenant_id}
+
+    async def rows(self, statement: str, /, **values: Any) -> list[Row[Any]]:
+        """Run a statement that returns rows (at most what its LIMIT says)."""
+        return list((await self._connection.execute(QUERIES[statement], self._fixed | values)).all())
+
+    async def row(self, statement: str, /, **values: Any) -> Row[Any] | None:
+        """Run a statement that returns at most one row."""
+        return (await self._connection.execute(QUERIES[statement], self._fixed | values)).one_or_none()
+
+    async def run(self, statement: str, /, **values: Any) -> int:
+        """Run a statement that returns no rows; gives the number of rows changed."""
+        return (await self._connection.execute(QUERIES[statement], self._fixed | values)).rowcount
+
+
+class Database:
+    """A pool of connections under one role."""
+
+    def __init__(self, dsn: SecretStr, pool_size: int) -> None:
+        url = dsn.get_secret_value().replace("postgresql://", "postgresql+psycopg://", 1)
+        self._engine = create_async_engine(url, pool_size=pool_size, max_overflow=0, pool_pre_ping=True)
+
+    @asynccontextmanager
+    async def tenant(self, tenant_id: UUID) -> AsyncIterator[Transaction]:
+        """A transaction that sees and writes one tenant; commits at the end, rolls back on an exception."""
+        async with self._engine.begin() as connection:
+            transaction = Transaction(connection, tenant_id)
+            await transaction.row("set_tenant", tenant_id=str(tenant_id))
+            yield transaction
+
+    @asynccontextmanager
+    async def without_tenant(self) -> AsyncIterator[Transaction]:
+        """A transaction with no tenant context: it sees only what a policy of its own role shows."""
+        async with self._engine.begin() as connection:
+            yield Transaction(connection, None)
+
+    async def ping(self) -> None:
+        """Raise if the database does not answer."""
+        async with self.without_tenant() as transaction:
+            await transaction.row("ping")
+
+    async def close(self) -> None:
+        await self._engine.dispose()

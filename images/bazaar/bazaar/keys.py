@@ -1,0 +1,49 @@
+"""API keys. A key names its tenant, so that looking it up needs no view across tenants.
+
+Only a hash is stored. The secret part has 256 random bits, so a plain SHA-256 is enough: there is nothing to guess.
+"""
+
+import hashlib
+import re
+import secrets
+from dataclasses import dataclass
+from typing import Literal
+from uuid import UUID
+
+from bazaar.db import Database
+from bazaar.web import Problem
+
+Scope = Literal["messages:write", "episodes:read", "orders:read", "documents:write"]
+_FORM = re.compile(r"bzr_([0-9a-f]{32})_[A-Za-z0-9_-]{43}")
+
+
+@dataclass(frozen=True)
+class Principal:
+    """Who is calling."""
+
+    tenant_id: UUID
+    user_id: str
+    scopes: frozenset[str]
+    quota: tuple[int, int] | None
+    """Requests and the window in seconds that they are counted in, or None for no limit."""
+
+
+def new_key(tenant_id: UUID) -> str:
+    return f"bzr_{tenant_id.hex}_{secrets.token_urlsafe(32)}"
+
+
+def hash_key(key: str) -> bytes:
+    return hashlib.sha256(key.encode()).digest()
+
+
+async def authenticate(db: Database, key: str) -> Principal:
+    """Find the owner of a key. Raises Problem `unauthenticated`."""
+    form = _FORM.fullmatch(key)
+    if form:
+        tenant_id = UUID(form[1])
+        async with db.tenant(tenant_id) as transaction:
+            row = await transaction.row("find_principal", key_hash=hash_key(key))
+        if row:
+            quota = None if row.quota_limit is None else (row.quota_limit, row.quota_window_seconds)
+            return Principal(tenant_id, row.user_id, frozenset(row.scopes), quota)
+    raise Problem("unauthenticated", "send a valid API key as a bearer token", {"WWW-Authenticate": "Bearer"})

@@ -1,0 +1,125 @@
+"""The client of the language model, over the OpenAI chat wire format and nothing more, so any such server will do."""
+
+import json
+from dataclasses import dataclass, field
+from typing import Any
+
+import httpx
+from prometheus_client import Counter
+from pydantic import BaseModel, ValidationError
+
+from bazaar import trace
+
+TOKENS = Counter("llm_tokens_total", "Tokens sent to and received from the model.", ["direction"])
+MODEL = "bazaar-scripted"
+
+
+class ModelError(Exception):
+    """The model did not give a usable answer; asking again may help."""
+
+
+class Function(BaseModel):
+    name: str
+    arguments: str
+
+
+class ToolCall(BaseModel):
+    function: Function
+
+
+class _ReplyMessage(BaseModel):
+    content: str | None = None
+    tool_calls: list[ToolCall] = []
+
+
+class _Choice(BaseModel):
+    message: _ReplyMessage
+
+
+class _Usage(BaseModel):
+    prompt_tokens: int
+    completion_tokens: int
+
+
+class _Completion(BaseModel):
+    choices: list[_Choice]
+    usage: _Usage
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """What the model is asked. Every value in it is a function of the tenant's seed, the conversation and the step."""
+
+    step: str
+    seed: int
+    messages: list[dict[str, Any]]
+    tools: list[dict[str, Any]] = field(default_factory=list)
+    schema: dict[str, Any] | None = None
+    """JSON schema of the answer, or None for prose."""
+
+    def body(self) -> dict[str, Any]:
+        body: dict[str, Any] = {
+            "model": MODEL,
+            "seed": self.seed,
+            "messages": self.messages,
+            "metadata": {"step": self.step},
+        }
+        if self.tools:
+            body["tools"] = [{"type": "function", "function": tool} for tool in self.tools]
+        if self.schema is not None:
+            body["response_format"] = {
+                "type": "json_schema",
+                "json_schema": {"name": self.step, "schema": self.schema, "strict": True},
+            }
+        return body
+
+
+class ChatModel:
+    """A chat completions endpoint."""
+
+    def __init__(self, client: httpx.AsyncClient, url: str) -> None:
+        self._client, self._url = client, f"{url.rstrip('/')}/v1/chat/completions"
+
+    async def text(self, prompt: Prompt, traceparent: str) -> str:
+        """Ask for prose. Raises ModelError."""
+        message = await self._ask(prompt, traceparent)
+        if not message.content:
+            raise ModelError(f"{prompt.step}: the answer is empty")
+        return message.content
+
+    async def data(self, prompt: Prompt, traceparent: str) -> dict[str, Any]:
+        """Ask for a JSON object. Raises ModelError."""
+        return _json_object(await self.text(prompt, traceparent), prompt.step)
+
+    async def tool_call(self, prompt: Prompt, traceparent: str) -> tuple[str, dict[str, Any]] | None:
+        """Ask which tool to call; gives its name and arguments, or None for no tool. Raises ModelError."""
+        calls = (await self._ask(prompt, traceparent)).tool_calls
+        if not calls:
+            return None
+        function = calls[0].function
+        if function.name not in {tool["name"] for tool in prompt.tools}:
+            raise ModelError(f"{prompt.step}: the model called {function.name!r}, which was not offered")
+        return function.name, _json_object(function.arguments, prompt.step)
+
+    async def _ask(self, prompt: Prompt, traceparent: str) -> _ReplyMessage:
+        try:
+            response = await self._client.post(self._url, json=prompt.body(), headers={trace.HEADER: traceparent})
+            response.raise_for_status()
+            completion = _Completion.model_validate_json(response.content)
+        except (httpx.HTTPError, ValidationError) as error:
+            raise ModelError(f"{prompt.step}: {error}") from error
+        if not completion.choices:
+            raise ModelError(f"{prompt.step}: the completion has no choices")
+        TOKENS.labels("input").inc(completion.usage.prompt_tokens)
+        TOKENS.labels("output").inc(completion.usage.completion_tokens)
+        return completion.choices[0].message
+
+
+def _json_object(text: str, step: str) -> dict[str, Any]:
+    try:
+        value = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise ModelError(f"{step}: not JSON: {error}") from error
+    if not isinstance(value, dict):
+        raise ModelError(f"{step}: expected a JSON object, got {type(value).__name__}")
+    return value

@@ -1,0 +1,92 @@
+"""Take a message in: exactly one episode for each message and each idempotency key.
+
+The key, the conversation, the message, the episode and the outgoing task are one transaction. Two requests with one key
+meet at the key's row: the second waits for the first and is given its episode.
+"""
+
+import hashlib
+from uuid import UUID, uuid4
+
+from bazaar import outbox, trace
+from bazaar.api import MessageIn, MessageOut
+from bazaar.db import Database, Transaction
+from bazaar.faults import fault
+from bazaar.keys import Principal
+from bazaar.streams import TASK_SUBJECT
+from bazaar.web import Problem
+
+
+async def accept(
+    db: Database, principal: Principal, message: MessageIn, key: str | None, traceparent: str
+) -> tuple[MessageOut, bool]:
+    """Store a message and its task; gives the episode and whether it is new.
+
+    Raises Problem `idempotency-conflict`, `not-found` (conversation) or `conversation-busy`.
+    """
+    if fault("idempotency_ignored") is not None:
+        key = None
+    request_hash = hashlib.sha256(message.model_dump_json().encode()).digest()
+    episode_id = uuid4()
+    async with db.tenant(principal.tenant_id) as transaction:
+        if key is not None:
+            claimed = await transaction.row(
+                "claim_idempotency_key",
+                user_id=principal.user_id,
+                key=key,
+                request_hash=request_hash,
+                episode_id=episode_id,
+            )
+            if claimed is None:
+                return await _earlier(transaction, principal, key, request_hash), False
+        conversation = await _conversation(transaction, principal, message.conversation)
+        await transaction.run(
+            "insert_episode", episode_id=episode_id, conversation=conversation, user_id=principal.user_id
+        )
+        await append(transaction, conversation, episode_id, "user", message.channel, message.text)
+        await outbox.enqueue(
+            transaction,
+            TASK_SUBJECT,
+            f"task-{episode_id}",
+            {trace.HEADER: traceparent},
+            {"tenant_id": str(principal.tenant_id), "episode_id": str(episode_id)},
+        )
+    return MessageOut(episode_id=episode_id, conversation=conversation), True
+
+
+async def append(
+    transaction: Transaction, conversation: int, episode_id: UUID, role: str, channel: str, content: str
+) -> None:
+    """Add a message at the end of a conversation."""
+    counted = await transaction.row("next_message", conversation=conversation)
+    assert counted is not None, "the caller has locked the conversation"
+    await transaction.run(
+        "insert_message",
+        conversation=conversation,
+        ordinal=counted.messages,
+        role=role,
+        channel=channel,
+        content=content,
+        episode_id=episode_id,
+    )
+
+
+async def _earlier(transaction: Transaction, principal: Principal, key: str, request_hash: bytes) -> MessageOut:
+    earlier = await transaction.row("find_idempotency_key", user_id=principal.user_id, key=key)
+    assert earlier is not None, "a key is committed together with its episode"
+    if earlier.request_hash != request_hash:
+        raise Problem("idempotency-conflict", "this Idempotency-Key was used with another body")
+    return MessageOut(episode_id=earlier.episode_id, conversation=earlier.conversation)
+
+
+async def _conversation(transaction: Transaction, principal: Principal, wanted: int | None) -> int:
+    if wanted is None:
+        counted = await transaction.row("next_conversation")
+        assert counted is not None, "the key's tenant exists"
+        number: int = counted.conversations
+        await transaction.run("insert_conversation", conversation=number, user_id=principal.user_id)
+        return number
+    if not await transaction.rows("lock_conversation", conversation=wanted, user_id=principal.user_id):
+        raise Problem("not-found", "you have no such conversation")
+    if await transaction.rows("find_open_episode", conversation=wanted):
+        raise Problem("conversation-busy", "the conversation's last message is not answered yet", {"Retry-After": "1"})
+    return wanted

@@ -1,0 +1,73 @@
+"""Messages leave through a table, so that a row and its message are committed together or not at all.
+
+Every gateway runs a relay. Rows are locked while they are published and skipped by the others; a relay that dies before
+its commit publishes again, and the stream drops the repetition by its message id.
+"""
+
+import asyncio
+import json
+import logging
+from typing import Any
+
+import nats.errors
+import sqlalchemy.exc
+from nats.js import JetStreamContext
+from sqlalchemy import Row
+
+from bazaar.db import Database, Transaction
+
+LOG = logging.getLogger(__name__)
+SWEEP_SECONDS = 1.0
+
+
+async def enqueue(
+    transaction: Transaction, subject: str, message_id: str, headers: dict[str, str], payload: dict[str, str]
+) -> None:
+    """Write a message into the caller's transaction."""
+    await transaction.run(
+        "insert_outbox",
+        subject=subject,
+        message_id=message_id,
+        headers=json.dumps(headers),
+        payload=json.dumps(payload),
+    )
+
+
+class Relay:
+    """Moves committed messages to JetStream."""
+
+    def __init__(self, db: Database, js: JetStreamContext) -> None:
+        self._db, self._js = db, js
+        self._wake = asyncio.Event()
+
+    def wake(self) -> None:
+        """Say that a message was committed here. Without it the sweep finds the message a second later."""
+        self._wake.set()
+
+    async def run(self) -> None:
+        """Relay until cancelled; failures of the servers are logged and tried again."""
+        while True:
+            try:
+                async with asyncio.timeout(SWEEP_SECONDS):
+                    await self._wake.wait()
+            except TimeoutError:
+                pass  # time to sweep: another gateway may have died before it published
+            self._wake.clear()
+            try:
+                while await self._publish_batch():
+                    pass
+            except (nats.errors.Error, sqlalchemy.exc.DBAPIError, TimeoutError) as error:
+                LOG.warning("the outbox waits: %r", error)
+                await asyncio.sleep(SWEEP_SECONDS)
+
+    async def _publish_batch(self) -> bool:
+        async with self._db.without_tenant() as transaction:
+            rows = await transaction.rows("lock_outbox")
+            await asyncio.gather(*(self._publish(row) for row in rows))
+            for row in rows:
+                await transaction.run("mark_published", tenant_id=row.tenant_id, outbox_id=row.outbox_id)
+        return bool(rows)
+
+    async def _publish(self, row: Row[Any]) -> None:
+        headers = row.headers | {"Nats-Msg-Id": row.message_id}
+        await self._js.publish(row.subject, json.dumps(row.payload).encode(), headers=headers)

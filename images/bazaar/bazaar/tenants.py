@@ -1,0 +1,57 @@
+"""Make and remove tenants: the door through which every test gets a platform of its own."""
+
+from uuid import UUID, uuid4
+
+from bazaar.api import DocumentIn, TenantIn, TenantOut, UserOut
+from bazaar.db import Database
+from bazaar.embedding import embed
+from bazaar.keys import hash_key, new_key
+from bazaar.web import Problem
+
+
+async def create(db: Database, tenant: TenantIn) -> TenantOut:
+    """Store a tenant with its users and products. Raises Problem `invalid-request` for repeated names."""
+    for what, names in (("user", [u.name for u in tenant.users]), ("sku", [p.sku for p in tenant.products])):
+        if len(set(names)) != len(names):
+            raise Problem("invalid-request", f"a {what} occurs twice")
+    tenant_id = uuid4()
+    users: list[UserOut] = []
+    quota = tenant.quota
+    async with db.tenant(tenant_id) as transaction:
+        await transaction.run(
+            "insert_tenant",
+            seed=tenant.seed,
+            mode=tenant.mode,
+            quota_limit=quota.limit if quota else None,
+            quota_window_seconds=quota.window if quota else None,
+        )
+        for user in tenant.users:
+            key = new_key(tenant_id)
+            await transaction.run("insert_user", user_id=user.name)
+            await transaction.run("insert_api_key", key_hash=hash_key(key), user_id=user.name, scopes=user.scopes)
+            users.append(UserOut(name=user.name, key=key))
+        for product in tenant.products:
+            await transaction.run("insert_product", sku=product.sku, name=product.name, price_cents=product.price_cents)
+            await transaction.run("insert_stock", sku=product.sku, available=product.stock)
+    return TenantOut(tenant_id=tenant_id, users=users)
+
+
+async def delete(db: Database, tenant_id: UUID) -> None:
+    """Remove a tenant and all that it has. Raises Problem `not-found`."""
+    async with db.tenant(tenant_id) as transaction:
+        if not await transaction.run("delete_tenant"):
+            raise Problem("not-found", "no such tenant")
+
+
+async def store_documents(db: Database, tenant_id: UUID, documents: list[DocumentIn]) -> int:
+    """Add or replace documents that answers are taken from; gives their number."""
+    async with db.tenant(tenant_id) as transaction:
+        for document in documents:
+            await transaction.run(
+                "upsert_document",
+                document_id=document.document_id,
+                title=document.title,
+                body=document.body,
+                embedding=embed(f"{document.title} {document.body}"),
+            )
+    return len(documents)

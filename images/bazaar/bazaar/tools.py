@@ -1,0 +1,56 @@
+"""The tools role: what agents may do to the shop, over HTTP, for the orchestrator only."""
+
+import hmac
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Annotated, Any, Generic, TypeVar
+from uuid import UUID
+
+from fastapi import Depends, FastAPI, Header
+from pydantic import BaseModel, ConfigDict, Field
+
+from bazaar import orders
+from bazaar.db import Database
+from bazaar.settings import ToolsSettings
+from bazaar.web import Problem, create_app
+
+Arguments = TypeVar("Arguments", bound=BaseModel)
+
+
+class Call(BaseModel, Generic[Arguments]):
+    """A tool call of an episode. `key` names its effect: one key, at most one effect."""
+
+    model_config = ConfigDict(extra="forbid")
+    tenant_id: UUID
+    episode_id: UUID
+    key: Annotated[str, Field(min_length=1, max_length=200)]
+    arguments: Arguments
+
+
+def create_tools(settings: ToolsSettings) -> FastAPI:
+    """The tools' application."""
+    db = Database(settings.app_dsn, settings.pool_size)
+    expected = settings.internal_key.get_secret_value().encode()
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        yield
+        await db.close()
+
+    def internal(x_internal_key: Annotated[str, Header()] = "") -> None:
+        if not hmac.compare_digest(x_internal_key.encode(), expected):
+            raise Problem("unauthenticated", "this role serves the orchestrator only")
+
+    app = create_app("bazaar tools", db.ping, lifespan)
+
+    @app.post("/tools/place_order", dependencies=[Depends(internal)])
+    async def place_order(call: Call[orders.PlaceOrder]) -> dict[str, Any]:
+        async with db.tenant(call.tenant_id) as transaction:
+            return await orders.place(transaction, call.episode_id, call.key, call.arguments)
+
+    @app.post("/tools/track_order", dependencies=[Depends(internal)])
+    async def track_order(call: Call[orders.TrackOrder]) -> dict[str, Any]:
+        async with db.tenant(call.tenant_id) as transaction:
+            return await orders.track(transaction, call.episode_id, call.arguments)
+
+    return app

@@ -1,0 +1,189 @@
+"""What every HTTP role has in common: problem+json errors, probes, metrics, and a server that stops cleanly.
+
+Errors carry a stable `code` from one closed catalog, because clients branch on codes and not on prose.
+"""
+
+import logging
+import time
+from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager
+from http import HTTPStatus
+from typing import Any
+
+import httpx
+import nats.errors
+import redis.exceptions
+import sqlalchemy.exc
+import uvicorn
+from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse, PlainTextResponse
+from prometheus_client import CONTENT_TYPE_LATEST, Counter, Histogram, generate_latest
+from pydantic import BaseModel, ConfigDict
+from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from bazaar.settings import Settings
+
+LOG = logging.getLogger(__name__)
+
+PROBLEMS = {
+    "malformed-request": HTTPStatus.BAD_REQUEST,
+    "unauthenticated": HTTPStatus.UNAUTHORIZED,
+    "forbidden": HTTPStatus.FORBIDDEN,
+    "not-found": HTTPStatus.NOT_FOUND,
+    "method-not-allowed": HTTPStatus.METHOD_NOT_ALLOWED,
+    "idempotency-conflict": HTTPStatus.CONFLICT,
+    "conversation-busy": HTTPStatus.CONFLICT,
+    "invalid-request": HTTPStatus.UNPROCESSABLE_ENTITY,
+    "quota-exceeded": HTTPStatus.TOO_MANY_REQUESTS,
+    "internal": HTTPStatus.INTERNAL_SERVER_ERROR,
+    "unavailable": HTTPStatus.SERVICE_UNAVAILABLE,
+}
+_CODES = {status: code for code, status in reversed(PROBLEMS.items())}
+_BACKEND_DOWN: tuple[type[Exception], ...] = (
+    sqlalchemy.exc.OperationalError,
+    sqlalchemy.exc.InterfaceError,
+    sqlalchemy.exc.TimeoutError,
+    redis.exceptions.ConnectionError,
+    redis.exceptions.TimeoutError,
+    nats.errors.Error,
+    httpx.TransportError,
+)
+
+REQUESTS = Counter("http_requests_total", "HTTP requests answered.", ["method", "route", "status"])
+DURATION = Histogram("http_request_duration_seconds", "Time to answer an HTTP request.", ["method", "route"])
+
+
+class Problem(Exception):
+    """An error that the caller is told of. `code` is a key of PROBLEMS."""
+
+    def __init__(self, code: str, detail: str, headers: dict[str, str] | None = None) -> None:
+        super().__init__(detail)
+        self.code, self.detail, self.headers = code, detail, headers or {}
+
+
+class FieldError(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+    where: str
+    message: str
+
+
+class ProblemBody(BaseModel):
+    """The body of every 4xx and 5xx answer (RFC 9457)."""
+
+    model_config = ConfigDict(extra="forbid")
+    type: str
+    title: str
+    status: int
+    code: str
+    detail: str
+    errors: list[FieldError] = []
+
+
+def _answer(code: str, detail: str, headers: dict[str, str] | None = None, errors: Any = ()) -> JSONResponse:
+    status = PROBLEMS[code]
+    body = ProblemBody(
+        type=f"urn:bazaar:problem:{code}", title=status.phrase, status=status, code=code, detail=detail, errors=errors
+    )
+    return JSONResponse(body.model_dump(), status, headers, media_type="application/problem+json")
+
+
+async def _on_problem(request: Request, error: Exception) -> Response:
+    assert isinstance(error, Problem)
+    return _answer(error.code, error.detail, error.headers)
+
+
+async def _on_invalid(request: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestValidationError)
+    # The rejected input is not repeated: it may hold what must not reach a log.
+    errors = [FieldError(where=".".join(map(str, e["loc"])), message=e["msg"]) for e in error.errors()]
+    if any(e["type"] == "json_invalid" for e in error.errors()):
+        return _answer("malformed-request", "the body is not JSON", errors=errors)
+    return _answer("invalid-request", "the request does not fit the schema; see errors", errors=errors)
+
+
+async def _on_http(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    code = _CODES.get(HTTPStatus(error.status_code), "malformed-request")
+    return _answer(code, str(error.detail), dict(error.headers or {}))
+
+
+async def _on_backend_down(request: Request, error: Exception) -> Response:
+    LOG.warning("a server that this role needs does not answer: %s", type(error).__name__, exc_info=error)
+    return _answer("unavailable", "a server behind this one does not answer; try again", {"Retry-After": "1"})
+
+
+async def _on_unexpected(request: Request, error: Exception) -> Response:
+    LOG.error("unexpected error on %s", request.scope.get("path"), exc_info=error)
+    return _answer("internal", "unexpected error; it is in the log")
+
+
+class _Measure:
+    """Counts and times requests by route template, never by path: paths have no bound."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            return await self._app(scope, receive, send)
+        status = 500
+
+        async def watch(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+            await send(message)
+
+        started = time.perf_counter()
+        try:
+            await self._app(scope, receive, watch)
+        finally:
+            route = getattr(scope.get("route"), "path", "unmatched")
+            REQUESTS.labels(scope["method"], route, status).inc()
+            DURATION.labels(scope["method"], route).observe(time.perf_counter() - started)
+
+
+def create_app(
+    title: str,
+    ready: Callable[[], Awaitable[None]],
+    lifespan: Callable[[FastAPI], AbstractAsyncContextManager[None]] | None = None,
+) -> FastAPI:
+    """A FastAPI application with probes, metrics and problem+json. `ready` raises while the role cannot serve."""
+    app = FastAPI(title=title, version="0.1.0", lifespan=lifespan, docs_url=None, redoc_url=None)
+    app.add_middleware(_Measure)
+    app.add_exception_handler(Problem, _on_problem)
+    app.add_exception_handler(RequestValidationError, _on_invalid)
+    app.add_exception_handler(HTTPException, _on_http)
+    for kind in _BACKEND_DOWN:
+        app.add_exception_handler(kind, _on_backend_down)
+    app.add_exception_handler(Exception, _on_unexpected)
+
+    @app.get("/healthz", include_in_schema=False)
+    async def healthz() -> PlainTextResponse:
+        return PlainTextResponse("ok")
+
+    @app.get("/readyz", include_in_schema=False)
+    async def readyz() -> PlainTextResponse:
+        await ready()
+        return PlainTextResponse("ready")
+
+    @app.get("/metrics", include_in_schema=False)
+    async def metrics() -> Response:
+        return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
+
+    return app
+
+
+def serve(app: FastAPI, settings: Settings) -> None:
+    """Serve until SIGTERM or SIGINT; requests in flight get 10 seconds to end."""
+    uvicorn.run(
+        app,
+        host=settings.host,
+        port=settings.port,
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        timeout_graceful_shutdown=10,
+    )

