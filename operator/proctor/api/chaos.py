@@ -1,12 +1,12 @@
 """ChaosExperiment: one bounded fault on named targets, one-shot, proven to have had effect, always healed."""
 
 from datetime import datetime
-from typing import Annotated, ClassVar, Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field
 
 from proctor.api.base import Condition, ResourceModel, Rule, SpecModel, StatusModel
-from proctor.api.scalars import Driver, Duration, Fault, Name, ObjectName, TargetMode, Verdict
+from proctor.api.scalars import Driver, Fault, Name, ObjectName, PositiveDuration, TargetMode, Text, Verdict
 from proctor.api.testsuite import LabelSelector
 
 
@@ -58,8 +58,12 @@ class Probe(SpecModel):
 
     rules: ClassVar[tuple[Rule, ...]] = (
         Rule(
-            "[has(self.http), has(self.nats), has(self.tcp), has(self.prometheus), has(self.argv)].filter(x, x).size() == 1",
+            "[has(self.http), has(self.nats), has(self.tcp), has(self.prometheus), has(self.argv)]"
+            ".filter(x, x).size() == 1",
             "exactly one of http, nats, tcp, prometheus and argv must be set",
+            holds=lambda probe: (
+                [probe.http, probe.nats, probe.tcp, probe.prometheus, probe.argv].count(None) == 4  # of the five
+            ),
         ),
     )
 
@@ -73,7 +77,7 @@ class Probe(SpecModel):
     """A port that must accept connections."""
     prometheus: PrometheusProbe | None = None
     """A query that must return a value above zero."""
-    argv: list[Annotated[str, Field(max_length=1024)]] | None = Field(default=None, min_length=1, max_length=32)
+    argv: list[Text] | None = Field(default=None, min_length=1, max_length=32)
     """A command that must exit 0; no shell."""
 
 
@@ -88,11 +92,20 @@ class ChaosExperimentSpec(SpecModel):
     """One fault, injected once."""
 
     rules: ClassVar[tuple[Rule, ...]] = (
-        Rule("has(self.selector) != has(self.targetRef)", "exactly one of selector and targetRef must be set"),
-        Rule("has(self.port) == (self.fault == 'NetworkCut')", "port belongs to fault NetworkCut, and only there"),
         Rule(
-            "has(self.value) == (has(self.mode) && self.mode in ['Fixed', 'Percent'])",
+            "has(self.selector) != has(self.targetRef)",
+            "exactly one of selector and targetRef must be set",
+            holds=lambda spec: (spec.selector is None) != (spec.target_ref is None),
+        ),
+        Rule(
+            "has(self.port) == (self.fault == 'NetworkCut')",
+            "port belongs to fault NetworkCut, and only there",
+            holds=lambda spec: (spec.port is not None) == (spec.fault is Fault.NETWORK_CUT),
+        ),
+        Rule(
+            "has(self.value) == (self.mode in ['Fixed', 'Percent'])",
             "value belongs to modes Fixed and Percent, and only there",
+            holds=lambda spec: (spec.value is not None) == (spec.mode in (TargetMode.FIXED, TargetMode.PERCENT)),
         ),
         Rule("!has(oldSelf.abort) || !oldSelf.abort || (has(self.abort) && self.abort)", "abort cannot be taken back"),
     )
@@ -114,7 +127,7 @@ class ChaosExperimentSpec(SpecModel):
     """For Fixed a count, for Percent a percentage."""
     seed: int | None = Field(default=None, ge=0, le=2147483647)
     """Seed of the choice among pods."""
-    duration: Duration = "10s"
+    duration: PositiveDuration = "10s"
     """How long the fault lasts."""
     limits: Limits = Field(default_factory=Limits)
     """How much may be hit at most."""
@@ -163,8 +176,8 @@ class ChaosExperiment(ResourceModel):
     printer_columns = (
         {"name": "Fault", "type": "string", "jsonPath": ".spec.fault"},
         {"name": "Verdict", "type": "string", "jsonPath": ".status.verdict"},
-        {"name": "Effective", "type": "string", "jsonPath": ".status.conditions[?(@.type==\"Effective\")].status"},
-        {"name": "Healed", "type": "string", "jsonPath": ".status.conditions[?(@.type==\"Healed\")].status"},
+        {"name": "Effective", "type": "string", "jsonPath": '.status.conditions[?(@.type=="Effective")].status'},
+        {"name": "Healed", "type": "string", "jsonPath": '.status.conditions[?(@.type=="Healed")].status'},
         {"name": "Recovery", "type": "integer", "jsonPath": ".status.recoverySeconds"},
         {"name": "Age", "type": "date", "jsonPath": ".metadata.creationTimestamp"},
     )

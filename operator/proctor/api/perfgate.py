@@ -14,8 +14,16 @@ class Metric(SpecModel):
     """One number and how it is judged. Numbers are integers; the unit is part of the name, as in p95_ms."""
 
     rules: ClassVar[tuple[Rule, ...]] = (
-        Rule("has(self.query) == (self.source == 'Prometheus')", "query belongs to source Prometheus, and only there"),
-        Rule("has(self.limit) || has(self.maxRegressionPercent)", "a metric needs limit, maxRegressionPercent or both"),
+        Rule(
+            "has(self.query) == (self.source == 'Prometheus')",
+            "query belongs to source Prometheus, and only there",
+            holds=lambda metric: (metric.query is not None) == (metric.source is MetricSource.PROMETHEUS),
+        ),
+        Rule(
+            "has(self.limit) || has(self.maxRegressionPercent)",
+            "a metric needs limit, maxRegressionPercent or both",
+            holds=lambda metric: metric.limit is not None or metric.max_regression_percent is not None,
+        ),
     )
 
     name: str = Field(pattern=r"^[a-z][a-z0-9_]*$", max_length=63)
@@ -43,6 +51,7 @@ class Baseline(SpecModel):
         Rule(
             "[has(self.lastGreen), has(self.runRef), has(self.configMapRef)].filter(x, x).size() == 1",
             "exactly one of lastGreen, runRef and configMapRef must be set",
+            holds=lambda base: [base.last_green, base.run_ref, base.config_map_ref].count(None) == 2,  # of the three
         ),
     )
 

@@ -8,19 +8,11 @@ import re
 from enum import StrEnum
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 DURATION_PATTERN = r"^([0-9]+h)?([0-9]+m)?([0-9]+s)?$"
 _DURATION = re.compile(r"^(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s)?$")
-
-Duration = Annotated[str, Field(pattern=DURATION_PATTERN, min_length=2, max_length=16)]
-"""Hours, minutes and seconds in that order: "90s", "5m", "1h30m"."""
-
-Name = Annotated[str, Field(pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$", min_length=1, max_length=63)]
-"""A DNS label (RFC 1123)."""
-
-ObjectName = Annotated[str, Field(pattern=r"^[a-z0-9]([-.a-z0-9]*[a-z0-9])?$", min_length=1, max_length=253)]
-"""A DNS subdomain (RFC 1123), as object names are."""
+MAX_DURATION_SECONDS = 366 * 24 * 3600
 
 
 def seconds(duration: str) -> int:
@@ -33,6 +25,37 @@ def seconds(duration: str) -> int:
         raise ValueError(f"{duration!r} is not a duration such as 90s, 5m or 1h30m")
     hours, minutes, secs = (int(part or 0) for part in match.groups())
     return hours * 3600 + minutes * 60 + secs
+
+
+def _bounded(duration: str) -> str:
+    if seconds(duration) > MAX_DURATION_SECONDS:
+        raise ValueError(f"{duration} is longer than {MAX_DURATION_SECONDS // 3600}h")
+    return duration
+
+
+def _positive(duration: str) -> str:
+    if seconds(duration) == 0:
+        raise ValueError(f"{duration} is no time at all: give at least 1s")
+    return duration
+
+
+Duration = Annotated[str, Field(pattern=DURATION_PATTERN, min_length=2, max_length=16), AfterValidator(_bounded)]
+"""Hours, minutes and seconds in that order, a year at most: "90s", "5m", "1h30m"."""
+
+PositiveDuration = Annotated[Duration, AfterValidator(_positive)]
+"""A Duration of one second or more."""
+
+Name = Annotated[str, Field(pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$", min_length=1, max_length=63)]
+"""A DNS label (RFC 1123)."""
+
+StepName = Annotated[str, Field(pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$", min_length=1, max_length=40)]
+"""A DNS label short enough to be a part of the names of a step's children."""
+
+ObjectName = Annotated[str, Field(pattern=r"^[a-z0-9]([-.a-z0-9]*[a-z0-9])?$", min_length=1, max_length=253)]
+"""A DNS subdomain (RFC 1123), as object names are."""
+
+Text = Annotated[str, Field(max_length=1024)]
+"""A value of a label, annotation or argument. The bound lets the API server estimate what a rule over it costs."""
 
 
 class Verdict(StrEnum):

@@ -6,7 +6,7 @@ from typing import ClassVar
 from pydantic import Field
 
 from proctor.api.base import Condition, ResourceModel, Rule, SpecModel, StatusModel
-from proctor.api.scalars import Mode, Name, StepState, Verdict
+from proctor.api.scalars import Mode, StepName, StepState, Verdict
 from proctor.api.testsuite import LocalReference, TestSuiteSpec
 
 
@@ -16,17 +16,26 @@ class TestRunSpec(SpecModel):
     __test__ = False
 
     rules: ClassVar[tuple[Rule, ...]] = (
-        Rule("has(self.suiteRef) != has(self.suite)", "exactly one of suiteRef and suite must be set"),
+        Rule(
+            "has(self.suiteRef) != has(self.suite)",
+            "exactly one of suiteRef and suite must be set",
+            holds=lambda run: (run.suite_ref is None) != (run.suite is None),
+        ),
+        Rule(
+            "!has(self.suite) || !has(self.steps) || self.steps.all(n, self.suite.steps.exists(s, s.name == n))",
+            "steps must name steps of the suite",
+            holds=lambda run: run.suite is None or set(run.steps) <= {step.name for step in run.suite.steps},
+            field_path=".steps",
+        ),
         Rule("!has(oldSelf.abort) || !oldSelf.abort || (has(self.abort) && self.abort)", "abort cannot be taken back"),
     )
     mutable_fields: ClassVar[tuple[str, ...]] = ("abort", "suspend")
-    """Every other field is immutable: the CRD generator writes one rule that compares presence and value of each."""
 
     suite_ref: LocalReference | None = None
     """A TestSuite in the same namespace. Its spec is read once, when the run is planned."""
     suite: TestSuiteSpec | None = None
     """A suite written in place."""
-    steps: list[Name] = Field(default_factory=list, max_length=32)
+    steps: list[StepName] = Field(default_factory=list, max_length=32)
     """Only these steps. Default: all. What they wait for by `after` must be among them."""
     mode: Mode | None = None
     """Instead of the suite's mode."""
@@ -61,7 +70,9 @@ class JobReference(StatusModel):
     """The Job of a step."""
 
     name: str
+    """Name of the Job."""
     uid: str
+    """Uid of the Job."""
 
 
 class ShardStatus(StatusModel):
@@ -88,6 +99,10 @@ class StepStatus(StatusModel):
     """Why: the verdict's reason, or what a waiting step waits for."""
     message: str = ""
     """A sentence for people."""
+    exclusive: bool = False
+    """Whether it runs alone on the target."""
+    pods: int = 0
+    """Pods that it needs at the same time."""
     job: JobReference | None = None
     """The step's Job."""
     shards: list[ShardStatus] = Field(default_factory=list)

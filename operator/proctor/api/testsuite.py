@@ -1,11 +1,14 @@
 """TestSuite: what to run, against which target, when, with which gates. Edited by people, kept in git."""
 
-from datetime import datetime
-from typing import Annotated, Any, ClassVar
+from datetime import date, datetime
+from graphlib import CycleError, TopologicalSorter
+from typing import Annotated, Any, ClassVar, Self
+from zoneinfo import ZoneInfo
 
-from pydantic import Field
+from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from proctor.api.base import Condition, ResourceModel, Rule, SpecModel, StatusModel
+from proctor.api.names import GROUP
 from proctor.api.scalars import (
     Concurrency,
     Duration,
@@ -14,7 +17,10 @@ from proctor.api.scalars import (
     Name,
     ObjectName,
     OnFlaky,
+    PositiveDuration,
     StepKind,
+    StepName,
+    Text,
     Trigger,
     Verdict,
 )
@@ -28,6 +34,40 @@ PreservedList = Annotated[
 ]
 
 
+_NO_TESTS_RUN = (
+    "--collect-only",
+    "--co",
+    "--fixtures",
+    "--fixtures-per-test",
+    "--funcargs",
+    "--markers",
+    "--setup-plan",
+    "--setup-only",
+    "--cache-show",
+    "--help",
+    "-h",
+    "--version",
+    "-V",
+)
+_WAITS_FOR_A_PERSON = ("--pdb", "--trace", "--pdbcls")
+
+
+def _check_args(args: list[str]) -> list[str]:
+    """Refuse arguments with which pytest would run no test, wait for a keyboard, or lose the plugin that reports."""
+    for index, arg in enumerate(args):
+        option = arg.split("=", 1)[0]
+        plugin = arg.removeprefix("-p").strip() if arg.startswith("-p") else ""
+        if arg == "-p" and index + 1 < len(args):
+            plugin = args[index + 1]
+        if plugin.startswith("no:proctor"):
+            raise ValueError(f"{plugin} switches off the plugin that reports what the tests said")
+        if option in _NO_TESTS_RUN:
+            raise ValueError(f"{option} makes pytest run no test")
+        if option in _WAITS_FOR_A_PERSON:
+            raise ValueError(f"{option} waits for a keyboard that a pod does not have")
+    return args
+
+
 class LocalReference(SpecModel):
     """Another object in the same namespace."""
 
@@ -38,7 +78,7 @@ class LocalReference(SpecModel):
 class LabelSelector(SpecModel):
     """Labels that the chosen objects all carry."""
 
-    match_labels: dict[str, str] = Field(min_length=1, max_length=16)
+    match_labels: dict[str, Text] = Field(min_length=1, max_length=16)
     """Every one of these must match."""
 
 
@@ -74,10 +114,25 @@ class Target(SpecModel):
 class PodTemplate(SpecModel):
     """What is added to the runner's pods."""
 
-    labels: dict[str, str] = Field(default_factory=dict, max_length=32)
+    rules: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            f"!has(self.labels) || self.labels.all(k, !k.startsWith('{GROUP}/'))",
+            f"{GROUP}/ labels are reserved for the operator",
+            holds=lambda template: not any(key.startswith(f"{GROUP}/") for key in template.labels),
+            field_path=".labels",
+        ),
+        Rule(
+            f"!has(self.annotations) || self.annotations.all(k, !k.startsWith('{GROUP}/'))",
+            f"{GROUP}/ annotations are reserved for the operator",
+            holds=lambda template: not any(key.startswith(f"{GROUP}/") for key in template.annotations),
+            field_path=".annotations",
+        ),
+    )
+
+    labels: dict[str, Text] = Field(default_factory=dict, max_length=32)
     """Labels for the pods; proctor.dev/ labels are reserved."""
-    annotations: dict[str, str] = Field(default_factory=dict, max_length=32)
-    """Annotations for the pods."""
+    annotations: dict[str, Text] = Field(default_factory=dict, max_length=32)
+    """Annotations for the pods; proctor.dev/ annotations are reserved."""
     volumes: PreservedList = Field(default_factory=list)
     """Volumes, as in a pod."""
     volume_mounts: PreservedList = Field(default_factory=list)
@@ -95,7 +150,7 @@ class Runner(SpecModel):
     """Environment variables, as in a pod."""
     env_from: PreservedList = Field(default_factory=list)
     """Environment from ConfigMaps and Secrets, as in a pod."""
-    node_selector: dict[str, str] = Field(default_factory=dict, max_length=16)
+    node_selector: dict[str, Text] = Field(default_factory=dict, max_length=16)
     """Labels of the nodes that may run the pods."""
     tolerations: PreservedList = Field(default_factory=list)
     """Taints that the pods tolerate."""
@@ -126,7 +181,11 @@ class Source(SpecModel):
     """Where a step's tests come from. With neither member: from the runner's image."""
 
     rules: ClassVar[tuple[Rule, ...]] = (
-        Rule("!(has(self.configMapRef) && has(self.git))", "at most one of configMapRef and git may be set"),
+        Rule(
+            "!(has(self.configMapRef) && has(self.git))",
+            "at most one of configMapRef and git may be set",
+            holds=lambda source: source.config_map_ref is None or source.git is None,
+        ),
     )
 
     config_map_ref: LocalReference | None = None
@@ -164,7 +223,7 @@ class Load(SpecModel):
     """Concurrent users at the peak."""
     spawn_rate: int = Field(default=1, ge=1, le=10000)
     """Users started each second."""
-    duration: Duration = "60s"
+    duration: PositiveDuration = "60s"
     """How long the load lasts."""
     workers: int = Field(default=1, ge=1, le=64)
     """Pods that generate load."""
@@ -176,10 +235,14 @@ class Step(SpecModel):
     """One part of a run: one suite folder or one load profile. It becomes one Indexed Job."""
 
     rules: ClassVar[tuple[Rule, ...]] = (
-        Rule("has(self.load) == (has(self.kind) && self.kind == 'Locust')", "load belongs to kind Locust, and only there"),
+        Rule(
+            "has(self.load) == (self.kind == 'Locust')",
+            "load belongs to kind Locust, and only there",
+            holds=lambda step: (step.load is not None) == (step.kind is StepKind.LOCUST),
+        ),
     )
 
-    name: Name = Field(max_length=40)
+    name: StepName
     """Name of the step, unique in the suite."""
     kind: StepKind = StepKind.PYTEST
     """Pytest or Locust."""
@@ -187,19 +250,19 @@ class Step(SpecModel):
     """Where the tests come from. Default: the runner's image."""
     path: str = Field(default=".", max_length=512)
     """What to run, relative to the source's root: a folder, a file or a node id."""
-    args: list[Annotated[str, Field(max_length=1024)]] = Field(default_factory=list, max_length=64)
-    """Further arguments for pytest, one per item."""
+    args: Annotated[list[Text], AfterValidator(_check_args)] = Field(default_factory=list, max_length=64)
+    """Further arguments for pytest, one per item. Arguments with which no test would run or be reported are refused."""
     shards: int = Field(default=1, ge=1, le=64)
     """Pods that share the tests of this step."""
-    start_timeout: Duration = "5m"
+    start_timeout: PositiveDuration = "5m"
     """How long pods may take to start (image pull, scheduling, quota)."""
-    timeout: Duration = "30m"
+    timeout: PositiveDuration = "30m"
     """How long the tests of a pod may take. The test that hangs is failed by name."""
     retry: Retry = Field(default_factory=Retry)
     """Reruns of failing tests."""
     exclusive: bool = False
     """Run alone on the target: no other step of any run and no ChaosExperiment at the same time."""
-    after: list[Name] = Field(default_factory=list, max_length=32)
+    after: list[StepName] = Field(default_factory=list, max_length=32)
     """Steps that must pass first; if one does not, this step is Skipped and the run cannot pass."""
     chaos: list[StepChaos] = Field(default_factory=list, max_length=8)
     """Faults during the step."""
@@ -220,6 +283,12 @@ class Quarantined(SpecModel):
     """Who will fix it."""
     expires: str = Field(pattern=r"^[0-9]{4}-[0-9]{2}-[0-9]{2}$")
     """Last day of the quarantine, for example 2027-01-31; afterwards failures count again."""
+
+    @field_validator("expires")
+    @classmethod
+    def _is_a_day(cls, expires: str) -> str:
+        date.fromisoformat(expires)
+        return expires
 
 
 class Keep(SpecModel):
@@ -256,6 +325,15 @@ class RunPolicy(SpecModel):
     ttl: TimeToLive = Field(default_factory=TimeToLive)
     """How long to keep finished runs."""
 
+    @field_validator("time_zone")
+    @classmethod
+    def _is_a_time_zone(cls, time_zone: str) -> str:
+        try:
+            ZoneInfo(time_zone)
+        except (ValueError, OSError, KeyError) as error:
+            raise ValueError(f"{time_zone!r} is not an IANA time zone such as Europe/Zurich") from error
+        return time_zone
+
 
 class TestSuiteSpec(SpecModel):
     """What to run, against which target, when."""
@@ -266,6 +344,9 @@ class TestSuiteSpec(SpecModel):
         Rule(
             "self.steps.all(s, !has(s.after) || s.after.all(a, self.steps.exists(t, t.name == a && t.name != s.name)))",
             "after must name other steps of this suite",
+            holds=lambda suite: all(
+                set(step.after) <= {other.name for other in suite.steps} - {step.name} for step in suite.steps
+            ),
             field_path=".steps",
         ),
     )
@@ -280,7 +361,9 @@ class TestSuiteSpec(SpecModel):
     """Pods of one run at the same time."""
     steps: list[Step] = Field(min_length=1, max_length=32, json_schema_extra={"x-list-key": "name"})
     """What to run. Steps without `after` start together."""
-    quarantine: list[Quarantined] = Field(default_factory=list, max_length=200)
+    quarantine: list[Quarantined] = Field(
+        default_factory=list, max_length=200, json_schema_extra={"x-list-key": "test"}
+    )
     """Tests whose failures do not count, each with an owner and a last day."""
     on_flaky: OnFlaky = OnFlaky.PASS
     """Whether a flaky test lets the run pass (with reason PassedWithFlakes) or fails it."""
@@ -290,6 +373,14 @@ class TestSuiteSpec(SpecModel):
     """When runs start by themselves, and how long they are kept."""
     suspend: bool = False
     """Start no runs. Live runs go on."""
+
+    @model_validator(mode="after")
+    def _check_order(self) -> Self:
+        try:
+            TopologicalSorter({step.name: step.after for step in self.steps}).prepare()
+        except CycleError as error:
+            raise ValueError(f".steps: after goes in a circle: {' -> '.join(error.args[1])}") from error
+        return self
 
 
 class LastRun(StatusModel):

@@ -1,0 +1,148 @@
+"""The command line: one parser, one table of what each sub-command does. `kubectl proctor` is the same program."""
+
+import argparse
+import sys
+from pathlib import Path
+from typing import NoReturn
+
+from typing_extensions import override
+
+from proctor import __version__
+from proctor.api.scalars import Mode, seconds
+from proctor.cli import checkout, run
+from proctor.cli.errors import INTERRUPTED, USAGE, CommandError
+from proctor.cli.watch import watch
+
+_EPILOG = """\
+Exit codes of `watch` and `run --wait`:
+  0 Passed    1 Failed    2 Error    3 Inconclusive
+  4 no verdict within --timeout      5 the command itself could not go on
+  64 wrong usage                     130 interrupted (the run goes on)
+
+The shortest path to a verdict:
+  proctor up                                  a cluster on this machine, with Proctor in it
+  kubectl apply -f docs/examples/hello.yaml   a TestRun
+  proctor watch hello                         its progress and verdict
+"""
+_CLUSTER_COMMANDS = {
+    "up": "bring up the local cluster of this checkout",
+    "down": "take the local cluster down",
+    "status": "say what of the local cluster is there",
+}
+
+
+class _Parser(argparse.ArgumentParser):
+    """Usage errors get a code of their own: argparse's 2 would read as the verdict Error."""
+
+    @override
+    def error(self, message: str) -> NoReturn:
+        self.print_usage(sys.stderr)
+        self.exit(USAGE, f"{self.prog}: {message}\n")
+
+
+def _duration(text: str) -> int:
+    try:
+        return seconds(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(
+        prog="proctor",
+        description="Run tests in a Kubernetes cluster as resources, and read their verdicts.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"proctor {__version__}")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True, parser_class=_Parser)
+
+    namespaced = argparse.ArgumentParser(add_help=False)
+    namespaced.add_argument("-n", "--namespace", metavar="NS", help="default: the namespace of kubectl's context")
+    namespaced.add_argument(
+        "--timeout",
+        type=_duration,
+        default=3600,
+        metavar="DURATION",
+        help='how long to wait for the verdict, such as 90s or 1h30m (default: "1h"); the run itself is not ended',
+    )
+
+    start = commands.add_parser(
+        "run",
+        parents=[namespaced],
+        help="start one run of a TestSuite",
+        description="Create a TestRun of a TestSuite and print its name; with --wait, watch it until its verdict.",
+    )
+    start.add_argument("suite", metavar="SUITE", help="name of the TestSuite (`kubectl get psuite` lists them)")
+    start.add_argument("--wait", action="store_true", help="watch the run, and end with the code of its verdict")
+    start.add_argument(
+        "--step", action="append", default=[], metavar="NAME", help="run only this step; may be repeated"
+    )
+    start.add_argument("--mode", choices=[mode.value for mode in Mode], help="instead of the suite's mode")
+    start.add_argument("--seed", type=int, help="seed of every random choice, to repeat an earlier run")
+
+    look = commands.add_parser(
+        "watch",
+        parents=[namespaced],
+        help="show the progress of a TestRun until its verdict",
+        description="Show the progress of a TestRun and end with the code of its verdict (see `proctor --help`).",
+    )
+    look.add_argument("run", metavar="RUN", help="name of the TestRun (`kubectl get prun` lists them)")
+
+    crds = commands.add_parser(
+        "crds",
+        help="generate the CRDs of this checkout from its models",
+        description="The CRDs in crds/ and in the chart come from the models in operator/proctor/api.",
+    )
+    what = crds.add_mutually_exclusive_group(required=True)
+    what.add_argument("--write", action="store_true", help="write what is not current")
+    what.add_argument("--check", action="store_true", help="end with code 1 if anything is not current")
+
+    for name, text in _CLUSTER_COMMANDS.items():
+        commands.add_parser(
+            name,
+            add_help=False,
+            help=text,
+            description=f"{text.capitalize()}: `python -m cluster {name}`, whose options can be given here.",
+        )
+    return parser
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the command and return its exit code: the entry point of `proctor` and `kubectl-proctor`."""
+    parser = _parser()
+    # The cluster's own parser reads what follows up, down and status, --help included.
+    options, rest = parser.parse_known_args(argv)
+    if rest and options.command not in _CLUSTER_COMMANDS:
+        parser.error(f"unrecognized arguments: {' '.join(rest)}")
+    try:
+        return _dispatch(options, rest)
+    except CommandError as error:
+        print(f"proctor: {error}", file=sys.stderr)
+        return error.code
+    except KeyboardInterrupt:
+        print("\nproctor: interrupted", file=sys.stderr)
+        return INTERRUPTED
+
+
+def _dispatch(options: argparse.Namespace, rest: list[str]) -> int:
+    match options.command:
+        case "run":
+            namespace, name = run.create(
+                options.suite, namespace=options.namespace, steps=options.step, mode=options.mode, seed=options.seed
+            )
+            print(f"testrun.proctor.dev/{name} created in {namespace}")
+            if not options.wait:
+                return 0
+            return watch(name, namespace=namespace, timeout_seconds=options.timeout)
+        case "watch":
+            return watch(options.run, namespace=options.namespace, timeout_seconds=options.timeout)
+        case "crds":
+            root = checkout.find(Path.cwd())
+            return checkout.write_crds(root) if options.write else checkout.check_crds(root)
+        case _:
+            return checkout.cluster(checkout.find(Path.cwd()), [options.command, *rest])
+
+
+if __name__ == "__main__":
+    sys.exit(main())

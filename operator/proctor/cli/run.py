@@ -1,0 +1,30 @@
+"""`proctor run`: one TestRun of a TestSuite, now."""
+
+from typing import Any
+
+from proctor.api.names import API_VERSION, GROUP, TEST_RUN
+from proctor.cli import kubectl
+
+TRIGGER = "Manual"
+
+
+def manifest(suite: str, *, steps: list[str], mode: str | None, seed: int | None) -> dict[str, Any]:
+    """Return the TestRun that `create` sends; the API server completes its name."""
+    spec: dict[str, Any] = {"suiteRef": {"name": suite}, "trigger": TRIGGER}
+    if steps:
+        spec["steps"] = steps
+    if mode is not None:
+        spec["mode"] = mode
+    if seed is not None:
+        spec["seed"] = seed
+    return {"apiVersion": API_VERSION, "kind": TEST_RUN, "metadata": {"generateName": f"{suite}-"}, "spec": spec}
+
+
+def create(
+    suite: str, *, namespace: str | None, steps: list[str], mode: str | None, seed: int | None
+) -> tuple[str, str]:
+    """Create the run and return its namespace and name. Raises CommandError, NotFound if there is no such suite."""
+    # The operator would refuse the run too, but a typo should fail here and leave nothing behind.
+    kubectl.call(["get", f"testsuites.{GROUP}", suite], namespace=namespace)
+    made = kubectl.call(["create"], namespace=namespace, document=manifest(suite, steps=steps, mode=mode, seed=seed))
+    return made["metadata"]["namespace"], made["metadata"]["name"]
