@@ -411,8 +411,8 @@ class TestSuiteStatus(StatusModel):
     """When the schedule is next due."""
     last_schedule_time: datetime | None = None
     """The schedule's latest time for which a run was made."""
-    handled_generation: int = 0
-    """The latest generation for which a run was made."""
+    handled_digest: str = ""
+    """Digest of what was last run: target, steps and runner, without `run` and `suspend`."""
     target_fingerprint: str = ""
     """What the target looked like when it was last at rest."""
 

@@ -159,7 +159,9 @@ def _summary(body: dict[str, Any]) -> Summary:
         collection=_test_set(body["collection"]),
         part=_test_set(body["part"]),
         in_flight=None if body["in_flight"] is None else str(body["in_flight"]),
-        trouble=None if body["trouble"] is None else Trouble(str(body["trouble"]["reason"]), str(body["trouble"]["message"])),
+        trouble=None
+        if body["trouble"] is None
+        else Trouble(str(body["trouble"]["reason"]), str(body["trouble"]["message"])),
         failures=tuple(Failure(str(test), str(outcome), str(line)) for test, outcome, line in body["failures"]),
         omitted=int(body["omitted"]),
     )

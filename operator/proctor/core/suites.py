@@ -1,0 +1,261 @@
+"""Which runs of a TestSuite are due, which are to be aborted, and which old ones may go.
+
+One cause makes one run: the run's name is a function of the cause, so repeating a pass cannot repeat a run.
+"""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from proctor.api import names
+from proctor.api.scalars import Concurrency, Trigger, Verdict, seconds
+from proctor.api.testrun import TestRun
+from proctor.api.testsuite import LastRun, TestSuite, TestSuiteStatus
+from proctor.core import conditions, fields, schedule
+from proctor.core.actions import AbortRun, Action, CreateRun, Decision, DeleteRun, Event, Manifest
+from proctor.core.errors import InvalidSpec
+from proctor.core.observed import AskPodRefusal, AskTarget, ObservedSuite, Question, Workload
+from proctor.core.plan import check_supported
+
+TARGET_PERIOD = timedelta(seconds=5)
+"""How often the target is looked at for a rollout."""
+NO_TARGET = "none"
+
+SuiteDecision = Decision[TestSuiteStatus]
+
+
+@dataclass(frozen=True)
+class Cause:
+    """Why a run is due: the trigger's word, and a key that is equal for equal causes."""
+
+    trigger: str
+    key: str
+
+
+def decide(seen: ObservedSuite) -> SuiteDecision:
+    """Return the next decision about a TestSuite."""
+    suite, now = seen.suite, seen.now
+    if suite.metadata.deletion_timestamp is not None:
+        return Decision(suite.status)
+    live = [run for run in seen.runs if run.status.verdict is None and run.metadata.deletion_timestamp is None]
+    status = suite.status.model_copy(
+        update={
+            "observed_generation": suite.metadata.generation,
+            "active": sorted(run.metadata.name for run in live),
+            "last_run": _last(seen.runs) or suite.status.last_run,
+        }
+    )
+    try:
+        _check(seen)
+    except InvalidSpec as error:
+        return _refuse(seen, status, error.reason, error.message)
+    accepted = conditions.get(status.conditions, names.ACCEPTED)
+    fresh = accepted is None or accepted.observed_generation != suite.metadata.generation
+    questions: set[Question] = set()
+    if fresh and seen.dry_run is None:
+        questions.add(AskPodRefusal(suite.metadata.name))
+    watches = Trigger.TARGET_CHANGE in suite.spec.run.triggers and suite.spec.target.selector is not None
+    if watches and seen.target is None:
+        questions.add(AskTarget())
+    if questions:
+        return Decision(status, questions=frozenset(questions))
+    if fresh:
+        if seen.dry_run:
+            return _refuse(seen, status, names.JOB_REFUSED, seen.dry_run[0])
+        status = _accept(seen, status)
+    elif accepted is not None and accepted.status == "False":
+        return Decision(status, actions=tuple(_expired(seen)), look_again=now + TARGET_PERIOD)
+    return _run(seen, status, live, watches)
+
+
+def _run(seen: ObservedSuite, status: TestSuiteStatus, live: list[TestRun], watches: bool) -> SuiteDecision:
+    """Start what is due, and forget what is old."""
+    suite, now = seen.suite, seen.now
+    policy = suite.spec.run
+    actions: list[Action] = list(_expired(seen))
+    times = [now + TARGET_PERIOD] if watches else []
+    due, status = _due(seen, status)
+    if policy.schedule:
+        upcoming = schedule.next_after(policy.schedule, policy.time_zone, now)
+        status = status.model_copy(update={"next_schedule_time": upcoming})
+        times.append(upcoming)
+    if expiry := _next_expiry(seen):
+        times.append(expiry)
+    look_again = min(times, default=None)
+    if due is None or suite.spec.suspend:
+        return Decision(status, actions=tuple(actions), look_again=look_again)
+    if live and policy.concurrency is Concurrency.FORBID:
+        return Decision(status, actions=tuple(actions), look_again=look_again)
+    if policy.concurrency is Concurrency.REPLACE:
+        actions += [AbortRun(run.metadata.name) for run in live if not run.spec.abort]
+    manifest = run_manifest(suite, due)
+    name = manifest["metadata"]["name"]
+    actions.append(CreateRun(manifest))
+    event = Event("RunStarted", f"TestRun {name} ({due.trigger})")
+    return Decision(_handled(suite, status, due, seen), tuple(actions), (event,), look_again)
+
+
+def _due(seen: ObservedSuite, status: TestSuiteStatus) -> tuple[Cause | None, TestSuiteStatus]:
+    """Return the cause of a run that is due, and the status with what needs no run to be noted."""
+    suite, now, policy = seen.suite, seen.now, seen.suite.spec.run
+    digest = spec_digest(suite)
+    if status.handled_digest != digest:
+        if Trigger.SPEC_CHANGE in policy.triggers:
+            return Cause(Trigger.SPEC_CHANGE.value, digest), status
+        status = status.model_copy(update={"handled_digest": digest})
+    if Trigger.TARGET_CHANGE in policy.triggers and seen.target is not None:
+        now_is = fingerprint(seen.target)
+        settled = all(workload.settled for workload in seen.target)
+        if not status.target_fingerprint:
+            if settled:
+                status = status.model_copy(update={"target_fingerprint": now_is})
+        elif settled and now_is not in (status.target_fingerprint, NO_TARGET):
+            return Cause(Trigger.TARGET_CHANGE.value, now_is), status
+    if policy.schedule:
+        since = status.last_schedule_time or suite.metadata.creation_timestamp or now
+        if at := schedule.latest_due(policy.schedule, policy.time_zone, since, now):
+            return Cause("Schedule", at.isoformat()), status
+    return None, status
+
+
+def _handled(suite: TestSuite, status: TestSuiteStatus, due: Cause, seen: ObservedSuite) -> TestSuiteStatus:
+    """Note that `due` has its run. A run sees the spec and the target of its moment, so those are handled too."""
+    update: dict[str, object] = {"handled_digest": spec_digest(suite)}
+    if seen.target is not None and all(workload.settled for workload in seen.target):
+        update["target_fingerprint"] = fingerprint(seen.target)
+    if due.trigger == "Schedule":
+        update["last_schedule_time"] = datetime.fromisoformat(due.key)
+    return status.model_copy(update=update)
+
+
+def run_manifest(suite: TestSuite, due: Cause) -> Manifest:
+    """Return the TestRun that one cause makes."""
+    key = f"{suite.metadata.uid}/{due.trigger}/{due.key}"
+    tail = hashlib.sha256(key.encode()).hexdigest()[:8]
+    return {
+        "apiVersion": names.API_VERSION,
+        "kind": names.TEST_RUN,
+        "metadata": {
+            "name": f"{suite.metadata.name[:44].rstrip('-.')}-{tail}",
+            "namespace": suite.metadata.namespace,
+            "labels": {names.LABEL_SUITE: suite.metadata.name[:63].rstrip("-.")},
+            "annotations": {names.ANNOTATION_TRIGGER_KEY: due.key},
+            "ownerReferences": [
+                {
+                    "apiVersion": names.API_VERSION,
+                    "kind": names.TEST_SUITE,
+                    "name": suite.metadata.name,
+                    "uid": suite.metadata.uid,
+                    "controller": True,
+                    "blockOwnerDeletion": False,
+                }
+            ],
+        },
+        "spec": {"suiteRef": {"name": suite.metadata.name}, "trigger": due.trigger},
+    }
+
+
+def spec_digest(suite: TestSuite) -> str:
+    """Return a digest of what a run would do: everything but when runs start and how long they are kept."""
+    value = suite.spec.model_dump(mode="json", by_alias=True, exclude={"run", "suspend"})
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
+
+
+def fingerprint(target: Sequence[Workload]) -> str:
+    """Return a digest of what the target is made of: workloads, images and templates, not their number of pods."""
+    if not target:
+        return NO_TARGET
+    text = json.dumps(sorted([w.kind, w.name, w.template, sorted(w.images)] for w in target))
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _check(seen: ObservedSuite) -> None:
+    spec = seen.suite.spec
+    if lost := fields.dropped(seen.suite.metadata.annotations, seen.raw_spec):
+        raise InvalidSpec(names.UNKNOWN_FIELD, f"unknown field {', '.join(lost)}")
+    if spec.run.schedule:
+        schedule.check(spec.run.schedule, spec.run.time_zone)
+    check_supported(spec)
+
+
+def _refuse(seen: ObservedSuite, status: TestSuiteStatus, reason: str, message: str) -> SuiteDecision:
+    was = conditions.get(status.conditions, names.ACCEPTED)
+    new = conditions.put(
+        status.conditions,
+        names.ACCEPTED,
+        "False",
+        reason,
+        message,
+        now=seen.now,
+        generation=seen.suite.metadata.generation,
+    )
+    told = was is not None and was.status == "False" and was.message == new[0].message
+    event = () if told else (Event(reason, message[:1000], warning=True),)
+    return Decision(status.model_copy(update={"conditions": new}), tuple(_expired(seen)), event)
+
+
+def _accept(seen: ObservedSuite, status: TestSuiteStatus) -> TestSuiteStatus:
+    spec = seen.suite.spec
+    message = f"{len(spec.steps)} steps, {sum(step.shards for step in spec.steps)} shards"
+    new = conditions.put(
+        status.conditions,
+        names.ACCEPTED,
+        "True",
+        names.ACCEPTED,
+        message,
+        now=seen.now,
+        generation=seen.suite.metadata.generation,
+    )
+    return status.model_copy(update={"conditions": new})
+
+
+def _last(runs: Sequence[TestRun]) -> LastRun | None:
+    done = [run for run in runs if run.status.verdict is not None and run.status.finished_at is not None]
+    if not done:
+        return None
+    run = max(done, key=_ended)
+    assert run.status.verdict is not None
+    return LastRun(name=run.metadata.name, verdict=run.status.verdict, time=_ended(run))
+
+
+def _own_finished(seen: ObservedSuite) -> tuple[list[TestRun], list[TestRun]]:
+    """Return finished runs that the operator made, newest first: passed, and the rest."""
+    own = [
+        run
+        for run in seen.runs
+        if names.ANNOTATION_TRIGGER_KEY in run.metadata.annotations
+        and run.status.verdict is not None
+        and run.metadata.deletion_timestamp is None
+    ]
+    own.sort(key=_ended, reverse=True)
+    passed = [run for run in own if run.status.verdict is Verdict.PASSED]
+    return passed, [run for run in own if run.status.verdict is not Verdict.PASSED]
+
+
+def _expired(seen: ObservedSuite) -> list[DeleteRun]:
+    policy = seen.suite.spec.run
+    passed, failed = _own_finished(seen)
+    gone = passed[policy.keep.passed :] + failed[policy.keep.failed :]
+    for runs, ttl in ((passed, policy.ttl.passed), (failed, policy.ttl.failed)):
+        if ttl is not None:
+            gone += [r for r in runs if r not in gone and seen.now >= _ended(r) + timedelta(seconds=seconds(ttl))]
+    return [DeleteRun(run.metadata.name, run.metadata.uid) for run in gone]
+
+
+def _next_expiry(seen: ObservedSuite) -> datetime | None:
+    policy = seen.suite.spec.run
+    passed, failed = _own_finished(seen)
+    times = [
+        _ended(run) + timedelta(seconds=seconds(ttl))
+        for runs, ttl in ((passed, policy.ttl.passed), (failed, policy.ttl.failed))
+        if ttl is not None
+        for run in runs
+    ]
+    return min((time for time in times if time > seen.now), default=None)
+
+
+def _ended(run: TestRun) -> datetime:
+    assert run.status.finished_at is not None, "a run with a verdict has an end"
+    return run.status.finished_at
