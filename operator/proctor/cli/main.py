@@ -57,7 +57,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"proctor {__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True, parser_class=_Parser)
 
-    namespaced = argparse.ArgumentParser(add_help=False)
+    namespaced = _Parser(add_help=False)
     namespaced.add_argument("-n", "--namespace", metavar="NS", help="default: the namespace of kubectl's context")
     namespaced.add_argument(
         "--timeout",

@@ -1,0 +1,88 @@
+# `make help` lists the targets. From a fresh machine, `make test` does everything.
+#
+#   CLUSTER=local|kind|current   which cluster (see `python -m cluster --help`)
+#   FAKE_NODES=n                 also n fake nodes, for `up`
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DELETE_ON_ERROR:
+.DEFAULT_GOAL := help
+
+VENV := .venv
+PYTHON := $(VENV)/bin/python
+LOCK := requirements/dev.txt
+STAMP := $(VENV)/.installed-$(shell cat $(LOCK) pyproject.toml | sha256sum | cut -c1-16)
+FAKE_NODES ?= 0
+export CLUSTER
+
+# kubectl and helm of the cluster, and the way to it; only `up` and what comes after it may ask for them.
+WITH_CLUSTER = export KUBECONFIG="$$($(PYTHON) -m cluster kubeconfig)" PATH="$(CURDIR)/$(VENV)/bin:$$($(PYTHON) -m cluster bin):$$PATH";
+LOCKED = $(VENV)/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header \
+	--no-emit-index-url pyproject.toml
+PYTEST = $(PYTHON) -m pytest
+
+.PHONY: help
+help: ## print this list
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.PHONY: test
+test: verify unit e2e ## everything, from nothing: checks, unit tests, cluster, images, charts, e2e tests
+
+.PHONY: verify
+verify: $(STAMP) ## static checks: ruff, mypy, import contracts, generated files
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/mypy operator cluster tests
+	PYTHONPATH=operator $(VENV)/bin/lint-imports
+	$(VENV)/bin/proctor crds --check
+
+.PHONY: unit
+unit: $(STAMP) ## the tests that need no cluster
+	$(PYTEST) -m "not e2e" -n 2
+
+.PHONY: e2e
+e2e: install ## the tests that need a cluster with Proctor, which is brought up first
+	$(WITH_CLUSTER) PROCTOR_E2E=1 $(PYTEST) -m e2e
+
+.PHONY: up
+up: $(STAMP) ## bring up the cluster (again)
+	$(PYTHON) -m cluster up $(if $(filter-out 0,$(FAKE_NODES)),--fake-nodes $(FAKE_NODES))
+
+.PHONY: down
+down: $(STAMP) ## take the cluster down
+	$(PYTHON) -m cluster down
+
+.PHONY: status
+status: $(STAMP) ## say what of the cluster is there
+	$(PYTHON) -m cluster status
+
+.PHONY: images
+images: up ## build the images, load them into the cluster, write build/images.yaml
+	$(PYTHON) -m cluster images
+
+.PHONY: install
+install: images ## install or upgrade Proctor in the cluster
+	$(WITH_CLUSTER) helm upgrade --install proctor helm/proctor --namespace proctor-system --create-namespace \
+		--values build/images.yaml --wait --timeout 5m
+
+.PHONY: demo
+demo: install ## show the whole of it
+	$(WITH_CLUSTER) $(PYTHON) -m cluster demo
+
+.PHONY: generate
+generate: $(STAMP) ## write the generated files
+	$(VENV)/bin/proctor crds --write
+
+.PHONY: lock
+lock: $(STAMP) ## choose the newest allowed versions for requirements/*.txt
+	$(LOCKED) --upgrade --extra operator --output-file requirements/operator.txt
+	$(LOCKED) --upgrade --extra runner --output-file requirements/runner.txt
+	$(LOCKED) --upgrade --all-extras --output-file requirements/dev.txt
+
+$(STAMP): $(LOCK) pyproject.toml
+	@command -v python3.11 >/dev/null || { echo "python3.11 is missing: on Debian 12, apt-get install python3.11 python3.11-venv" >&2; exit 1; }
+	@test -x $(PYTHON) || python3.11 -m venv $(VENV) || \
+		{ rm -rf $(VENV); echo "python3.11 has no venv: on Debian 12, apt-get install python3.11-venv" >&2; exit 1; }
+	$(PYTHON) -m pip install --quiet --disable-pip-version-check --require-hashes --requirement $(LOCK)
+	$(PYTHON) -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@rm -f $(VENV)/.installed-* && touch $@
