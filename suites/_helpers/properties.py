@@ -1,0 +1,43 @@
+"""The closed catalog of what the suites assert, and the one way to assert it.
+
+A failing test names exactly one property. Its first line is read far from here, in a status field or a table of planted
+faults, so it says what was seen and what was expected.
+"""
+
+from enum import StrEnum
+
+
+class Property(StrEnum):
+    """What must hold of a platform. Values are stable: fault cards and reports refer to them."""
+
+    EPISODE_ENDS = "episode-ends"
+    """Every accepted message comes to an end, and the end is `done`."""
+    ROUTE = "route"
+    """A message reaches the agent that is meant for it."""
+    GOAL_STATE = "goal-state"
+    """After a journey the database holds what the journey was for, and nothing else has changed."""
+    EFFECT_ALLOWED = "effect-allowed"
+    """A journey has only effects that it may have."""
+    EFFECT_ONCE = "effect-once"
+    """One Idempotency-Key has at most one effect, however often it is sent."""
+    IDEMPOTENCY_CONFLICT = "idempotency-conflict"
+    """An Idempotency-Key that comes back with another body is refused and changes nothing."""
+    IDEMPOTENCY_SCOPE = "idempotency-scope"
+    """An Idempotency-Key belongs to one user: another's equal key is another key."""
+    ANSWER = "answer"
+    """What the customer is told is what the database holds."""
+    USER_READ = "user-read"
+    """A user is shown nothing of another user of the tenant."""
+    TENANT_READ = "tenant-read"
+    """A user is shown nothing of another tenant."""
+    AUTHENTICATION = "authentication"
+    """Without a valid key nothing is served and nothing is done."""
+    LEDGER_BALANCE = "ledger-balance"
+    """Debits and credits are equal."""
+
+
+def check(holds: bool, prop: Property, message: str) -> None:
+    """Fail the test unless `holds`. `message` is one line: what was seen and what was expected."""
+    __tracebackhide__ = True
+    if not holds:
+        raise AssertionError(f"{prop}: {message}")

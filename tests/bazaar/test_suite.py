@@ -1,0 +1,67 @@
+"""The suite t03_journeys against this platform: silent on a healthy one, and exact about a planted fault."""
+
+import os
+import subprocess
+import sys
+import xml.etree.ElementTree as ET
+from collections import Counter
+from pathlib import Path
+
+import yaml
+
+from tests.bazaar.processes import ROOT, Platform, free_port, roles
+
+CARD = yaml.safe_load((ROOT / "images/bazaar/faults/idempotency_ignored.yaml").read_text(encoding="utf-8"))
+
+
+def run_suite(environment: dict[str, str], report: Path, part: str = "") -> dict[str, str]:
+    """Run the suite as a user would; gives each test's outcome: "passed", or its failure's first line."""
+    argv = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", f"--junitxml={report}"]
+    run = subprocess.run(
+        [*argv, f"suites/t03_journeys/{part}"],
+        cwd=ROOT,
+        env={"PATH": os.environ["PATH"], **environment},
+        timeout=120,
+        capture_output=True,
+        text=True,
+    )
+    assert run.returncode in (0, 1), run.stdout + run.stderr
+    outcomes = {}
+    for case in ET.parse(report).iter("testcase"):
+        bad = case.find("failure") if case.find("failure") is not None else case.find("error")
+        outcomes[case.attrib["name"]] = "passed" if bad is None else bad.attrib["message"].splitlines()[0]
+    return outcomes
+
+
+def test_healthy_platform_passes(bazaar: Platform, tmp_path: Path) -> None:
+    outcomes = run_suite(bazaar.suite_environment(seed=11), tmp_path / "report.xml")
+    assert len(outcomes) >= 12
+    assert Counter(outcomes.values()) == {"passed": len(outcomes)}, outcomes
+
+
+def test_planted_fault_is_caught_and_named(bazaar: Platform, tmp_path: Path) -> None:
+    environment = {**bazaar.environment, "FAULTS": CARD["id"]}
+    with roles({"gateway": free_port()}, tmp_path, environment) as urls:
+        faulty = {**bazaar.suite_environment(seed=11), "PROCTOR_ENDPOINT_GATEWAY": urls["gateway"]}
+        outcomes = run_suite(faulty, tmp_path / "report.xml", "test_retries.py")
+    failed = {test: line for test, line in outcomes.items() if line != "passed"}
+    assert sorted(failed) == [
+        "test_retries_at_the_same_time",
+        "test_retry_with_the_same_key",
+        "test_same_key_with_another_body",
+    ]
+    expected = "AssertionError: effect-once: 2 orders for one Idempotency-Key, expected 1"
+    assert failed["test_retry_with_the_same_key"] == expected
+    caught = {line.removeprefix("AssertionError: ").split(":")[0] for line in failed.values()}
+    assert caught == set(CARD["properties"])
+
+
+def test_missing_environment_is_an_error(tmp_path: Path) -> None:
+    outcomes = run_suite({}, tmp_path / "report.xml")
+    assert outcomes and all("PROCTOR_ENDPOINT_GATEWAY" in line for line in outcomes.values())
+
+
+def test_absent_platform_is_an_error(bazaar: Platform, tmp_path: Path) -> None:
+    environment = bazaar.suite_environment(seed=1) | {"PROCTOR_ENDPOINT_GATEWAY": f"http://127.0.0.1:{free_port()}"}
+    outcomes = run_suite(environment, tmp_path / "report.xml")
+    assert outcomes and all("does not answer" in line for line in outcomes.values())
