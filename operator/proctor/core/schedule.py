@@ -28,7 +28,8 @@ def check(expression: str, time_zone: str) -> None:
 
 def next_after(expression: str, time_zone: str, now: datetime) -> datetime:
     """Return the first time after `now`, in UTC."""
-    return next(CronSim(expression, now.astimezone(ZoneInfo(time_zone)))).astimezone(UTC)
+    upcoming: datetime = next(CronSim(expression, now.astimezone(ZoneInfo(time_zone))))
+    return upcoming.astimezone(UTC)
 
 
 def latest_due(expression: str, time_zone: str, since: datetime, now: datetime) -> datetime | None:

@@ -1,0 +1,174 @@
+"""The only writer: carries out a decision's actions, then writes the status once, then tells of it in Events.
+
+Every action may be repeated: after a crash the same decision is made and applied again.
+"""
+
+import logging
+from typing import Any
+
+from proctor.api import names
+from proctor.api.testrun import TestRun
+from proctor.api.testsuite import TestSuite
+from proctor.core.actions import (
+    AbortRun,
+    Action,
+    CreateJob,
+    CreatePlan,
+    CreateRun,
+    Decision,
+    DeleteJob,
+    DeleteRun,
+    Event,
+)
+from proctor.core.observed import Refusal
+from proctor.edge import metrics
+from proctor.edge.client import ApiError, Client
+from proctor.edge.observe import Observer, now, refusal_of
+from proctor.edge.store import Refused, Store
+
+Resource = TestRun | TestSuite | Refused
+log = logging.getLogger(__name__)
+
+
+class LookAgain(Exception):
+    """The world is not what the decision was made from. Not an error: observe and decide anew."""
+
+
+class Writer:
+    """Writes decisions."""
+
+    def __init__(self, client: Client, store: Store, observer: Observer) -> None:
+        self._client = client
+        self._store = store
+        self._observer = observer
+
+    async def apply(self, resource: Resource, decision: Decision[Any]) -> None:
+        """Carry out a decision about `resource`.
+
+        Raises LookAgain when the world has moved on, ApiError when the API server could not be persuaded.
+        """
+        for action in decision.actions:
+            await self._act(resource, action)
+        if decision.status != resource.status:
+            await self._write_status(resource, decision)
+        for event in decision.events:
+            await self._tell(resource, event)
+
+    async def _act(self, resource: Resource, action: Action) -> None:
+        namespace = resource.metadata.namespace
+        match action:
+            case CreatePlan(manifest):
+                await self._create_plan(resource, manifest)
+            case CreateJob(manifest):
+                await self._create_job(resource, manifest)
+            case DeleteJob(name, uid):
+                await self._delete("jobs", namespace, name, uid)
+            case CreateRun(manifest):
+                try:
+                    self._store.put(names.TEST_RUN, await self._client.create("testruns", namespace, manifest))
+                except ApiError as error:
+                    if error.status != 409:
+                        raise
+            case DeleteRun(name, uid):
+                await self._delete("testruns", namespace, name, uid)
+            case AbortRun(name):
+                await self._client.merge("testruns", namespace, name, {"spec": {"abort": True}})
+
+    async def _create_plan(self, run: Resource, manifest: Any) -> None:
+        namespace, name = run.metadata.namespace, manifest["metadata"]["name"]
+        try:
+            self._observer.remember_plan(run.metadata.uid, await self._client.create("configmaps", namespace, manifest))
+        except ApiError as error:
+            if error.status != 409:
+                raise
+            stored = await self._client.get("configmaps", namespace, name)
+            if not _owned(stored, run):
+                raise ApiError(409, names.NAME_CONFLICT, f"ConfigMap {name} belongs to someone else") from None
+            # Made before a crash, perhaps from an older suite: that plan counts.
+            self._observer.remember_plan(run.metadata.uid, stored)
+            raise LookAgain(f"plan {name} exists") from None
+
+    async def _create_job(self, run: Resource, manifest: Any) -> None:
+        namespace, name = run.metadata.namespace, manifest["metadata"]["name"]
+        try:
+            self._store.put_child("jobs", await self._client.create("jobs", namespace, manifest))
+            self._observer.refusals.pop(run.metadata.uid, None)
+        except ApiError as error:
+            if error.status == 409:
+                stored = await self._client.get("jobs", namespace, name)
+                if _owned(stored, run):
+                    self._store.put_child("jobs", stored)
+                    return
+                refusal = Refusal(f"Job {name} exists and belongs to someone else", quota=False)
+            elif error.final:
+                refusal = refusal_of(error)
+            else:
+                raise
+            self._observer.refusals.setdefault(run.metadata.uid, {})[name] = refusal
+            if not refusal.quota:
+                raise LookAgain(refusal.message) from None
+            log.info("Job %s waits for quota: %s", name, refusal.message)
+
+    async def _delete(self, plural: str, namespace: str, name: str, uid: str) -> None:
+        try:
+            await self._client.delete(plural, namespace, name, uid)
+        except ApiError as error:
+            if error.status not in (404, 409):
+                raise
+
+    async def _write_status(self, resource: Resource, decision: Decision[Any]) -> None:
+        meta = resource.metadata
+        body = {
+            "apiVersion": resource.api_version,
+            "kind": resource.kind,
+            "metadata": {"name": meta.name, "namespace": meta.namespace, "resourceVersion": meta.resource_version},
+            "status": decision.status.model_dump(mode="json", by_alias=True, exclude_none=True),
+        }
+        try:
+            stored = await self._client.replace(names.PLURALS[resource.kind], meta.namespace, body, part="status")
+        except ApiError as error:
+            if error.status in (404, 409):
+                raise LookAgain(error.message) from None
+            raise
+        self._store.put(resource.kind, stored)
+        _count(resource, decision)
+
+    async def _tell(self, resource: Resource, event: Event) -> None:
+        meta, at = resource.metadata, now().isoformat().replace("+00:00", "Z")
+        body = {
+            "apiVersion": "v1",
+            "kind": "Event",
+            "metadata": {"generateName": f"{meta.name}.", "namespace": meta.namespace},
+            "involvedObject": {
+                "apiVersion": resource.api_version,
+                "kind": resource.kind,
+                "name": meta.name,
+                "namespace": meta.namespace,
+                "uid": meta.uid,
+            },
+            "reason": event.reason,
+            "message": event.message,
+            "type": "Warning" if event.warning else "Normal",
+            "source": {"component": "proctor"},
+            "reportingComponent": "proctor",
+            "firstTimestamp": at,
+            "lastTimestamp": at,
+            "count": 1,
+        }
+        try:
+            await self._client.create("events", meta.namespace, body)
+        except ApiError as error:
+            # An Event is a courtesy: the status, which is written, holds the same facts.
+            metrics.EVENT_ERRORS.inc()
+            log.warning("event about %s/%s was not written: %s", meta.namespace, meta.name, error)
+
+
+def _owned(raw: Any, run: Resource) -> bool:
+    return any(owner["uid"] == run.metadata.uid for owner in raw["metadata"].get("ownerReferences") or [])
+
+
+def _count(resource: Resource, decision: Decision[Any]) -> None:
+    if isinstance(resource, TestRun) and decision.status.verdict is not None and resource.status.verdict is None:
+        began = decision.status.started_at or decision.status.finished_at
+        seconds = (decision.status.finished_at - began).total_seconds()
+        metrics.run_finished(decision.status.verdict.value, decision.status.reason, seconds)
