@@ -81,7 +81,7 @@ class ShardStatus(StatusModel):
     index: int
     """Index, from 0."""
     state: str
-    """Waiting, Running, Reported, or the reason of its trouble."""
+    """Waiting, Running, Reported, or the reason why its report is not whole."""
     counts: Counts = Field(default_factory=Counts)
     """What it reported."""
 
@@ -91,7 +91,7 @@ class StepStatus(StatusModel):
 
     name: str
     """Name of the step."""
-    state: StepState = StepState.WAITING
+    state: StepState
     """Waiting, Running, Finished or Skipped."""
     verdict: Verdict | None = None
     """The step's verdict, once it is finished."""

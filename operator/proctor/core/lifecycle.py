@@ -8,7 +8,7 @@ from dataclasses import replace
 from datetime import timedelta
 
 from proctor.api import names
-from proctor.api.scalars import Verdict
+from proctor.api.scalars import StepState, Verdict
 from proctor.api.testrun import PinnedCommit, Progress, Resolved, StepStatus, TargetStatus, TestRunStatus
 from proctor.core import fields, jobs
 from proctor.core import plan as plans
@@ -81,7 +81,7 @@ def _plan(seen: ObservedRun, status: TestRunStatus, runner_image: str) -> RunDec
                 TargetStatus(kind=w.kind, name=w.name, images=list(w.images), template=w.template)
                 for w in seen.target or ()
             ],
-            "steps": [StepStatus(name=step.name) for step in plan.spec.steps],
+            "steps": [StepStatus(name=step.name, state=StepState.WAITING) for step in plan.spec.steps],
             "progress": Progress(steps=len(plan.spec.steps), shards=sum(step.shards for step in plan.spec.steps)),
         }
     )

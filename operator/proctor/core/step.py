@@ -180,7 +180,7 @@ def _shard_status(part: shards.Shard) -> ShardStatus:
     if part.settled:
         state = part.trouble.reason if part.trouble else "Reported"
     else:
-        state = "Running" if part.running else (part.obstacle.reason if part.obstacle else "Waiting")
+        state = "Running" if part.running else "Waiting"
     return ShardStatus(index=part.index, state=state, counts=Counts(**part.counts))
 
 

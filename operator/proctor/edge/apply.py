@@ -122,7 +122,7 @@ class Writer:
             "apiVersion": resource.api_version,
             "kind": resource.kind,
             "metadata": {"name": meta.name, "namespace": meta.namespace, "resourceVersion": meta.resource_version},
-            "status": decision.status.model_dump(mode="json", by_alias=True, exclude_none=True),
+            "status": _document(decision.status),
         }
         try:
             stored = await self._client.replace(names.PLURALS[resource.kind], meta.namespace, body, part="status")
@@ -161,6 +161,15 @@ class Writer:
             # An Event is a courtesy: the status, which is written, holds the same facts.
             metrics.EVENT_ERRORS.inc()
             log.warning("event about %s/%s was not written: %s", meta.namespace, meta.name, error)
+
+
+def _document(status: Any) -> Any:
+    """Return a status as it is stored: what says nothing is left out, but a run always shows its counts."""
+    value = status.model_dump(mode="json", by_alias=True, exclude_none=True, exclude_defaults=True)
+    for name in ("counts", "progress"):
+        if hasattr(status, name):
+            value[name] = getattr(status, name).model_dump(by_alias=True)
+    return value
 
 
 def _owned(raw: Any, run: Resource) -> bool:

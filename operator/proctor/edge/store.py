@@ -23,13 +23,13 @@ from proctor.edge import parse
 from proctor.edge.workqueue import Key
 
 Json = dict[str, Any]
-STATUSES = {
+AnyStatus = TestRunStatus | TestSuiteStatus | ChaosExperimentStatus | PerfGateStatus
+STATUSES: dict[str, type[AnyStatus]] = {
     names.TEST_RUN: TestRunStatus,
     names.TEST_SUITE: TestSuiteStatus,
     names.CHAOS_EXPERIMENT: ChaosExperimentStatus,
     names.PERF_GATE: PerfGateStatus,
 }
-MODELS: Mapping[str, type[TestRun | TestSuite]] = {names.TEST_RUN: TestRun, names.TEST_SUITE: TestSuite}
 WAITING = {names.WAITING_FOR_TARGET, names.WAITING_FOR_BUDGET}
 
 
@@ -40,7 +40,7 @@ class Refused:
     api_version: str
     kind: str
     metadata: Metadata
-    status: TestRunStatus | TestSuiteStatus | ChaosExperimentStatus | PerfGateStatus
+    status: AnyStatus
     reason: str
     message: str
 
@@ -235,12 +235,14 @@ class Store:
 
 
 def _parse(kind: str, raw: Json) -> TestRun | TestSuite | Refused:
-    reason, message = names.NOT_SUPPORTED, f"{kind} is not acted on by this version"
-    if kind in MODELS:
-        try:
-            return MODELS[kind].model_validate(raw)
-        except ValidationError as error:
-            reason, message = names.INVALID_SPEC, _explain(error)
+    try:
+        if kind == names.TEST_RUN:
+            return TestRun.model_validate(raw)
+        if kind == names.TEST_SUITE:
+            return TestSuite.model_validate(raw)
+        reason, message = names.NOT_SUPPORTED, f"{kind} is not acted on by this version"
+    except ValidationError as error:
+        reason, message = names.INVALID_SPEC, _explain(error)
     status = STATUSES[kind].model_validate(raw.get("status") or {})
     return Refused(raw["apiVersion"], kind, Metadata.model_validate(raw["metadata"]), status, reason, message)
 
