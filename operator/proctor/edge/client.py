@@ -22,6 +22,9 @@ PREFIXES = {
     "configmaps": "/api/v1",
     "pods": "/api/v1",
     "events": "/api/v1",
+    "namespaces": "/api/v1",
+    "serviceaccounts": "/api/v1",
+    "resourcequotas": "/api/v1",
     "jobs": "/apis/batch/v1",
     "deployments": "/apis/apps/v1",
     "statefulsets": "/apis/apps/v1",
@@ -82,7 +85,7 @@ class Client:
                 return items, page["metadata"]["resourceVersion"]
             query["continue"] = token
 
-    async def create(self, plural: str, namespace: str, body: Mapping[str, Any], *, dry_run: bool = False) -> Json:
+    async def create(self, plural: str, namespace: str | None, body: Mapping[str, Any], *, dry_run: bool = False) -> Json:
         """Create an object; unknown fields are refused."""
         query = {"fieldValidation": "Strict", "fieldManager": "proctor"}
         if dry_run:
