@@ -2,7 +2,7 @@
 
 import random
 
-from _fixtures.platform import Shop, open_shop
+from _fixtures.shops import Shop, open_shop
 from _helpers.client import User
 from _helpers.properties import Property, check
 from _helpers.state import Database

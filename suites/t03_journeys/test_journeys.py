@@ -7,8 +7,7 @@ from typing import Any
 
 import pytest
 import yaml
-
-from _fixtures.platform import Shop
+from _fixtures.shops import Shop
 from _helpers.properties import Property, check
 from _helpers.state import deviation, difference
 

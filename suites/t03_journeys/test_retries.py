@@ -3,7 +3,7 @@
 import random
 from concurrent.futures import ThreadPoolExecutor
 
-from _fixtures.platform import Shop
+from _fixtures.shops import Shop
 from _helpers.client import User, accepted
 from _helpers.properties import Property, check
 

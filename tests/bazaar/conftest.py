@@ -2,14 +2,17 @@
 
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import httpx
 import pytest
 
-from tests.bazaar.processes import ROOT, Platform, platform
-from tests.bazaar.shop import Shop, new_shop
+HERE = Path(__file__).resolve().parent
+# Before everything else: `tests` is on the path too, and this folder must not pass for the package bazaar.
+sys.path[:0] = [str(HERE), str(HERE.parents[1] / "images" / "bazaar")]
 
-sys.path.insert(0, str(ROOT / "images" / "bazaar"))
+from loopback import Platform, platform  # noqa: E402
+from shop import Shop, new_shop  # noqa: E402
 
 
 @pytest.fixture(scope="session")

@@ -4,9 +4,8 @@ from typing import Any
 
 import psycopg
 import pytest
-
-from tests.bazaar.processes import Platform
-from tests.bazaar.shop import Shop
+from loopback import Platform
+from shop import Shop
 
 
 @pytest.fixture

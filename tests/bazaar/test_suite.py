@@ -8,8 +8,7 @@ from collections import Counter
 from pathlib import Path
 
 import yaml
-
-from tests.bazaar.processes import ROOT, Platform, free_port, roles
+from loopback import ROOT, Platform, free_port, roles
 
 CARD = yaml.safe_load((ROOT / "images/bazaar/faults/idempotency_ignored.yaml").read_text(encoding="utf-8"))
 
@@ -58,10 +57,12 @@ def test_planted_fault_is_caught_and_named(bazaar: Platform, tmp_path: Path) -> 
 
 def test_missing_environment_is_an_error(tmp_path: Path) -> None:
     outcomes = run_suite({}, tmp_path / "report.xml")
-    assert outcomes and all("PROCTOR_ENDPOINT_GATEWAY" in line for line in outcomes.values())
+    assert outcomes
+    assert all("PROCTOR_ENDPOINT_GATEWAY" in line for line in outcomes.values())
 
 
 def test_absent_platform_is_an_error(bazaar: Platform, tmp_path: Path) -> None:
     environment = bazaar.suite_environment(seed=1) | {"PROCTOR_ENDPOINT_GATEWAY": f"http://127.0.0.1:{free_port()}"}
     outcomes = run_suite(environment, tmp_path / "report.xml")
-    assert outcomes and all("does not answer" in line for line in outcomes.values())
+    assert outcomes
+    assert all("does not answer" in line for line in outcomes.values())

@@ -4,7 +4,8 @@ import json
 from typing import Any
 
 import pytest
-from bazaar import embedding, faults, script, trace
+
+from bazaar import embedding, faults, script, tracing
 
 PRODUCTS = [
     {"sku": "mug", "name": "Mug", "price_cents": 790},
@@ -58,7 +59,8 @@ def test_planning_an_order(question: str, arguments: dict[str, Any]) -> None:
 def test_phrasing_follows_the_seed_only() -> None:
     context = {"documents": [{"title": "Returns", "body": "30 days."}]}
     replies = [script.reply(chat("How to return?", **context), [], wants_json=False, seed=s).content for s in range(6)]
-    assert replies[:3] == replies[3:] and len(set(replies)) == 3
+    assert replies[:3] == replies[3:]
+    assert len(set(replies)) == 3
 
 
 def test_embedding_is_a_unit_vector_and_finds_the_like() -> None:
@@ -76,7 +78,7 @@ def test_embedding_is_a_unit_vector_and_finds_the_like() -> None:
 
 def test_trace_context_is_continued_only_if_well_formed() -> None:
     good = f"00-{'a' * 32}-{'b' * 16}-01"
-    assert trace.continue_or_start(good) == good
-    assert trace.trace_id(good) == "a" * 32
+    assert tracing.continue_or_start(good) == good
+    assert tracing.trace_id(good) == "a" * 32
     for bad in (None, "", "00-xyz", f"00-{'0' * 32}-{'b' * 16}-01"):
-        assert trace.trace_id(trace.continue_or_start(bad)) not in ("", "0" * 32)
+        assert tracing.trace_id(tracing.continue_or_start(bad)) not in ("", "0" * 32)

@@ -35,6 +35,8 @@ TRACK_ORDER = {
 
 @dataclass(frozen=True)
 class Agent:
+    """What an agent is told, and the tools that it may call."""
+
     prompt: str
     tools: tuple[dict[str, Any], ...] = ()
 

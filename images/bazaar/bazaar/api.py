@@ -25,16 +25,22 @@ class _Model(BaseModel):
 
 
 class QuotaIn(_Model):
+    """Requests of a tenant in a window of time."""
+
     limit: int = Field(ge=1, le=1_000_000)
     window: int = Field(ge=1, le=86_400, description="seconds")
 
 
 class UserIn(_Model):
+    """A user, and what the key may do."""
+
     name: Name
     scopes: list[Scope] = Field(default=["messages:write", "episodes:read", "orders:read"], max_length=8)
 
 
 class ProductIn(_Model):
+    """A product, and how many of it there are."""
+
     sku: Name
     name: Text
     price_cents: int = Field(ge=0, le=10**9)
@@ -42,6 +48,8 @@ class ProductIn(_Model):
 
 
 class TenantIn(_Model):
+    """A tenant to make."""
+
     seed: int = Field(ge=0, le=2**63 - 1)
     mode: Literal["MOCK", "GOLDEN", "LIVE_SMOKE"] = "MOCK"
     quota: QuotaIn | None = None
@@ -50,41 +58,57 @@ class TenantIn(_Model):
 
 
 class UserOut(_Model):
+    """A user and the key, which is shown only once."""
+
     name: Name
     key: str
 
 
 class TenantOut(_Model):
+    """A tenant that was made."""
+
     tenant_id: UUID
     users: list[UserOut]
 
 
 class DocumentIn(_Model):
+    """A text that answers may be taken from."""
+
     document_id: Name
     title: Text
     body: Text
 
 
 class DocumentsIn(_Model):
+    """Texts to store."""
+
     documents: list[DocumentIn] = Field(min_length=1, max_length=500)
 
 
 class DocumentsOut(_Model):
+    """How many texts were stored."""
+
     stored: int
 
 
 class MessageIn(_Model):
+    """What a customer says."""
+
     text: Text
     conversation: Ordinal | None = Field(default=None, description="absent: a new conversation")
     channel: Literal["web", "mail", "phone"] = "web"
 
 
 class MessageOut(_Model):
+    """Where to ask what became of the message."""
+
     episode_id: UUID
     conversation: Ordinal
 
 
 class EpisodeOut(_Model):
+    """What became of a message. `reply` is set when `state` is done, `error` when it is failed."""
+
     episode_id: UUID
     conversation: Ordinal
     state: Literal["queued", "running", "done", "failed"]
@@ -94,6 +118,8 @@ class EpisodeOut(_Model):
 
 
 class OrderOut(_Model):
+    """An order and its shipment."""
+
     order_number: OrderNumber
     sku: Name
     quantity: int
@@ -104,4 +130,6 @@ class OrderOut(_Model):
 
 
 class OrdersOut(_Model):
+    """Orders of one user."""
+
     orders: list[OrderOut]

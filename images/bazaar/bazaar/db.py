@@ -75,4 +75,5 @@ class Database:
             await transaction.row("ping")
 
     async def close(self) -> None:
+        """Close all connections."""
         await self._engine.dispose()

@@ -14,7 +14,7 @@ from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from nats.aio.client import Client
 from redis.asyncio import Redis
 
-from bazaar import api, messages, streams, tenants, trace
+from bazaar import api, messages, streams, tenants, tracing
 from bazaar.db import Database
 from bazaar.keys import Principal, Scope, authenticate
 from bazaar.outbox import Relay
@@ -133,7 +133,7 @@ async def send_message(
     traceparent: Annotated[str | None, Header()] = None,
 ) -> api.MessageOut:
     """Take a message in. With an Idempotency-Key a repetition is answered with the first one's episode."""
-    context = trace.continue_or_start(traceparent)
+    context = tracing.continue_or_start(traceparent)
     accepted, new = await messages.accept(servers.db, caller, message, idempotency_key, context)
     if new:
         servers.relay.wake()

@@ -29,10 +29,12 @@ class Principal:
 
 
 def new_key(tenant_id: UUID) -> str:
+    """Make a key of a tenant."""
     return f"bzr_{tenant_id.hex}_{secrets.token_urlsafe(32)}"
 
 
 def hash_key(key: str) -> bytes:
+    """What is stored of a key."""
     return hashlib.sha256(key.encode()).digest()
 
 

@@ -8,7 +8,7 @@ import httpx
 from prometheus_client import Counter
 from pydantic import BaseModel, ValidationError
 
-from bazaar import trace
+from bazaar import tracing
 
 TOKENS = Counter("llm_tokens_total", "Tokens sent to and received from the model.", ["direction"])
 MODEL = "bazaar-scripted"
@@ -19,11 +19,15 @@ class ModelError(Exception):
 
 
 class Function(BaseModel):
+    """A call as the model writes it; `arguments` is JSON text."""
+
     name: str
     arguments: str
 
 
 class ToolCall(BaseModel):
+    """One entry of `tool_calls`."""
+
     function: Function
 
 
@@ -58,6 +62,7 @@ class Prompt:
     """JSON schema of the answer, or None for prose."""
 
     def body(self) -> dict[str, Any]:
+        """The body of the request."""
         body: dict[str, Any] = {
             "model": MODEL,
             "seed": self.seed,
@@ -103,7 +108,7 @@ class ChatModel:
 
     async def _ask(self, prompt: Prompt, traceparent: str) -> _ReplyMessage:
         try:
-            response = await self._client.post(self._url, json=prompt.body(), headers={trace.HEADER: traceparent})
+            response = await self._client.post(self._url, json=prompt.body(), headers={tracing.HEADER: traceparent})
             response.raise_for_status()
             completion = _Completion.model_validate_json(response.content)
         except (httpx.HTTPError, ValidationError) as error:

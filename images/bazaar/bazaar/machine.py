@@ -13,7 +13,7 @@ from uuid import UUID
 
 import httpx
 
-from bazaar import trace
+from bazaar import tracing
 from bazaar.agents import AGENTS, ROUTE_PROMPT, ROUTE_SCHEMA
 from bazaar.db import Database
 from bazaar.embedding import embed
@@ -44,6 +44,7 @@ class Episode:
 
     @property
     def question(self) -> str:
+        """The message to be answered."""
         return self.history[-1]["content"]
 
     def step_seed(self, step: str) -> int:
@@ -171,7 +172,7 @@ class Machine:
         }
         try:
             response = await self._tools.post(
-                f"/tools/{plan['tool']}", json=body, headers={trace.HEADER: episode.traceparent}
+                f"/tools/{plan['tool']}", json=body, headers={tracing.HEADER: episode.traceparent}
             )
             response.raise_for_status()
             result: Output = response.json()

@@ -7,7 +7,7 @@ meet at the key's row: the second waits for the first and is given its episode.
 import hashlib
 from uuid import UUID, uuid4
 
-from bazaar import outbox, trace
+from bazaar import outbox, tracing
 from bazaar.api import MessageIn, MessageOut
 from bazaar.db import Database, Transaction
 from bazaar.faults import fault
@@ -47,7 +47,7 @@ async def accept(
             transaction,
             TASK_SUBJECT,
             f"task-{episode_id}",
-            {trace.HEADER: traceparent},
+            {tracing.HEADER: traceparent},
             {"tenant_id": str(principal.tenant_id), "episode_id": str(episode_id)},
         )
     return MessageOut(episode_id=episode_id, conversation=conversation), True

@@ -15,7 +15,7 @@ from uuid import uuid4
 from fastapi import FastAPI, Header, Query
 from pydantic import BaseModel, ConfigDict, Field
 
-from bazaar import script, trace
+from bazaar import script, tracing
 from bazaar.settings import ModelSettings
 from bazaar.web import create_app
 
@@ -24,7 +24,8 @@ CREATE TABLE IF NOT EXISTS calls (
   sequence INTEGER PRIMARY KEY, boot_id TEXT NOT NULL, trace_id TEXT NOT NULL, role TEXT NOT NULL, key TEXT NOT NULL,
   prompt_tokens INTEGER NOT NULL, completion_tokens INTEGER NOT NULL, upstream TEXT NOT NULL
 )"""
-_COLUMNS = "sequence, boot_id, trace_id, role, key, prompt_tokens, completion_tokens, upstream"
+_INSERT = "INSERT INTO calls VALUES (NULL, ?, ?, ?, ?, ?, ?, ?)"
+_SELECT = "SELECT * FROM calls WHERE sequence > ?1 AND (?2 IS NULL OR trace_id = ?2) ORDER BY sequence LIMIT 1000"
 
 
 class ChatRequest(BaseModel):
@@ -40,6 +41,8 @@ class ChatRequest(BaseModel):
 
 
 class CallRow(BaseModel):
+    """One call."""
+
     sequence: int
     boot_id: str
     trace_id: str
@@ -52,6 +55,8 @@ class CallRow(BaseModel):
 
 
 class LedgerOut(BaseModel):
+    """Calls, and the boot id of the server that answers now."""
+
     boot_id: str
     calls: list[CallRow]
 
@@ -86,8 +91,8 @@ def create_model(settings: ModelSettings) -> FastAPI:
             message["tool_calls"] = [{"id": f"call-{key[:12]}", "type": "function", "function": function}]
         usage = (_tokens(request.messages), _tokens(message))
         ledger.execute(
-            f"INSERT INTO calls ({_COLUMNS}) VALUES (NULL, ?, ?, ?, ?, ?, ?, ?)",
-            (boot_id, trace.trace_id(traceparent), request.metadata.get("step", ""), key, *usage, settings.upstream),
+            _INSERT,
+            (boot_id, tracing.trace_id(traceparent), request.metadata.get("step", ""), key, *usage, settings.upstream),
         )
         return {
             "id": f"chatcmpl-{key[:24]}",
@@ -110,11 +115,7 @@ def create_model(settings: ModelSettings) -> FastAPI:
         since: Annotated[int, Query(ge=0, le=2**62)] = 0,
     ) -> LedgerOut:
         """Calls after a sequence number, oldest first, at most 1,000."""
-        rows = ledger.execute(
-            f"SELECT {_COLUMNS} FROM calls WHERE sequence > ? AND (? IS NULL OR trace_id = ?)"
-            " ORDER BY sequence LIMIT 1000",
-            (since, trace_id, trace_id),
-        )
+        rows = ledger.execute(_SELECT, (since, trace_id))
         return LedgerOut(boot_id=boot_id, calls=[CallRow(**row) for row in rows])
 
     return app

@@ -20,7 +20,7 @@ from nats.js import JetStreamContext
 from prometheus_client import Counter, Histogram
 from pydantic import ValidationError
 
-from bazaar import streams, trace
+from bazaar import streams, tracing
 from bazaar.db import Database
 from bazaar.llm import ChatModel, ModelError
 from bazaar.machine import Ended, Machine, ToolError
@@ -65,7 +65,7 @@ class Worker:
             LOG.error("a task is malformed and is given up: %s", error)
             await message.term()
             return
-        traceparent = trace.continue_or_start((message.headers or {}).get(trace.HEADER))
+        traceparent = tracing.continue_or_start((message.headers or {}).get(tracing.HEADER))
         started = time.perf_counter()
         heartbeat = asyncio.create_task(_say_in_progress(message))
         try:

@@ -10,12 +10,16 @@ from bazaar.db import Transaction
 
 
 class PlaceOrder(BaseModel):
+    """Arguments of `place_order`."""
+
     model_config = ConfigDict(extra="forbid")
     sku: Annotated[str, Field(max_length=64)]
     quantity: Annotated[int, Field(ge=1, le=100)]
 
 
 class TrackOrder(BaseModel):
+    """Arguments of `track_order`."""
+
     model_config = ConfigDict(extra="forbid")
     order_number: Annotated[str, Field(max_length=20)] | None = None
 

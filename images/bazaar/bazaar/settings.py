@@ -15,7 +15,7 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix="BAZAAR_", extra="ignore", frozen=True)
 
-    host: str = "0.0.0.0"
+    host: str = "0.0.0.0"  # noqa: S104 - a pod has one address, and clients need it
     port: int = Field(default=8080, ge=1, le=65535)
 
     @classmethod
@@ -29,11 +29,15 @@ class Settings(BaseSettings):
 
 
 class DatabaseSettings(Settings):
+    """A role that uses the database as `app`."""
+
     app_dsn: SecretStr
     pool_size: int = Field(default=8, ge=1, le=100)
 
 
 class GatewaySettings(DatabaseSettings):
+    """What the gateway needs."""
+
     relay_dsn: SecretStr
     nats_url: SecretStr
     redis_url: SecretStr
@@ -41,6 +45,8 @@ class GatewaySettings(DatabaseSettings):
 
 
 class OrchestratorSettings(DatabaseSettings):
+    """What the orchestrator needs."""
+
     nats_url: SecretStr
     model_url: str
     tools_url: str
@@ -49,15 +55,21 @@ class OrchestratorSettings(DatabaseSettings):
 
 
 class ToolsSettings(DatabaseSettings):
+    """What the tools need."""
+
     internal_key: SecretStr = Field(min_length=16)
 
 
 class ModelSettings(Settings):
+    """What the model server needs."""
+
     ledger_path: str
     upstream: str = "first"
 
 
 class MigrateSettings(Settings):
+    """What bringing the database up to date needs."""
+
     superuser_dsn: SecretStr
     app_password: SecretStr
     relay_password: SecretStr

@@ -55,6 +55,7 @@ class EpisodeEnded(BaseModel):
 
 
 def event_subject(tenant_id: UUID, conversation: int) -> str:
+    """Where the events of a conversation are published."""
     return f"events.{tenant_id.hex}.{conversation}"
 
 

@@ -64,6 +64,8 @@ class Problem(Exception):
 
 
 class FieldError(BaseModel):
+    """One field that does not fit."""
+
     model_config = ConfigDict(extra="forbid")
     where: str
     message: str

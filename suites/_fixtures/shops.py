@@ -8,7 +8,6 @@ from typing import Any
 
 import httpx
 import pytest
-
 from _helpers.client import User, accepted
 from _helpers.state import Database
 from _helpers.target import Target

@@ -134,6 +134,10 @@ def listening(name: str, argv: list[str], port: int, folder: Path, environment: 
         yield
 
 
+def _ready(url: str) -> None:
+    httpx.get(f"{url}/readyz", timeout=2).raise_for_status()
+
+
 @contextmanager
 def roles(ports: Mapping[str, int], folder: Path, environment: Mapping[str, str]) -> Iterator[dict[str, str]]:
     """Roles on their ports, all ready; gives their URLs."""
@@ -144,8 +148,7 @@ def roles(ports: Mapping[str, int], folder: Path, environment: Mapping[str, str]
             argv = [sys.executable, "-m", "bazaar", name]
             stack.enter_context(process(argv, folder / f"{name}.log", {**environment, **address}))
         for name, url in urls.items():
-            ready = functools.partial(httpx.get, f"{url}/readyz", timeout=2)
-            wait_for(name, lambda ready=ready: ready().raise_for_status(), folder / f"{name}.log")
+            wait_for(name, functools.partial(_ready, url), folder / f"{name}.log")
         yield urls
 
 
