@@ -16,7 +16,7 @@ FAKE_NODES ?= 0
 export CLUSTER
 
 # kubectl and helm of the cluster, and the way to it; only `up` and what comes after it may ask for them.
-WITH_CLUSTER = export KUBECONFIG="$$($(PYTHON) -m cluster kubeconfig)" PATH="$(CURDIR)/$(VENV)/bin:$$($(PYTHON) -m cluster bin):$$PATH";
+WITH_CLUSTER = export KUBECONFIG="$$($(PYTHON) -m cluster kubeconfig)" PATH="$(abspath $(VENV))/bin:$$($(PYTHON) -m cluster bin):$$PATH";
 LOCKED = $(VENV)/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header \
 	--no-emit-index-url pyproject.toml
 PYTEST = $(PYTHON) -m pytest
@@ -63,7 +63,7 @@ images: up ## build the images, load them into the cluster, write build/images.y
 .PHONY: install
 install: images ## install or upgrade Proctor in the cluster
 	$(WITH_CLUSTER) helm upgrade --install proctor helm/proctor --namespace proctor-system --create-namespace \
-		--values build/images.yaml --wait --timeout 5m
+		--values build/images.yaml --take-ownership --wait --timeout 5m
 
 .PHONY: demo
 demo: install ## show the whole of it

@@ -21,6 +21,8 @@ from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 from typing_extensions import override
 
+from proctor.api.scalars import ObjectName, Text
+
 _COMMON = ConfigDict(
     alias_generator=to_camel,
     populate_by_name=True,
@@ -99,6 +101,20 @@ class StatusModel(BaseModel):
     """Part of a status: unknown fields are ignored."""
 
     model_config = ConfigDict(**_COMMON, extra="ignore")
+
+
+class LocalReference(SpecModel):
+    """Another object in the same namespace."""
+
+    name: ObjectName
+    """Name of the object."""
+
+
+class LabelSelector(SpecModel):
+    """Labels that the chosen objects all carry."""
+
+    match_labels: dict[str, Text] = Field(min_length=1, max_length=16)
+    """Every one of these must match."""
 
 
 class Metadata(StatusModel):

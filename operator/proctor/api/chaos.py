@@ -5,9 +5,8 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from proctor.api.base import Condition, ResourceModel, Rule, SpecModel, StatusModel
+from proctor.api.base import Condition, LabelSelector, ResourceModel, Rule, SpecModel, StatusModel
 from proctor.api.scalars import Driver, Fault, Name, ObjectName, PositiveDuration, TargetMode, Text, Verdict
-from proctor.api.testsuite import LabelSelector
 
 
 class WorkloadReference(SpecModel):

@@ -5,9 +5,9 @@ from typing import ClassVar
 
 from pydantic import Field
 
-from proctor.api.base import Condition, ResourceModel, Rule, SpecModel, StatusModel
+from proctor.api.base import Condition, LocalReference, ResourceModel, Rule, SpecModel, StatusModel
 from proctor.api.scalars import Direction, MetricSource, Name, Verdict, Window
-from proctor.api.testsuite import Load, LocalReference
+from proctor.api.step import Load
 
 
 class Metric(SpecModel):

@@ -5,9 +5,9 @@ from typing import ClassVar
 
 from pydantic import Field
 
-from proctor.api.base import Condition, ResourceModel, Rule, SpecModel, StatusModel
+from proctor.api.base import Condition, LocalReference, ResourceModel, Rule, SpecModel, StatusModel
 from proctor.api.scalars import Mode, StepName, StepState, Verdict
-from proctor.api.testsuite import LocalReference, TestSuiteSpec
+from proctor.api.testsuite import TestSuiteSpec
 
 
 class TestRunSpec(SpecModel):

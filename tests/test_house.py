@@ -1,0 +1,99 @@
+"""Rules of the repository that no linter knows."""
+
+import ast
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+CODE = ROOT / "operator" / "proctor"
+MAX_LINES = 300
+LONG: dict[str, str] = {}
+"""Modules over the limit, by their path below operator/proctor, with the reason why they are not split."""
+
+
+def committed() -> list[Path]:
+    listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    return [path for name in listed.split("\0") if name and (path := ROOT / name).is_file()]
+
+
+def test_operator_stays_the_standard_module() -> None:
+    """With operator/__init__.py, `python -m pytest` and `python -m json.tool` from the root die at import."""
+    assert not (ROOT / "operator" / "__init__.py").exists()
+    program = "import operator; print(operator.__file__ or ''); operator.itemgetter(0)"
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert not done.stdout.startswith(str(ROOT))
+
+
+# In two halves, so that this file does not hold what it looks for.
+REGISTRIES = [
+    "pypi" + ".org",
+    "python" + "hosted.org",
+    "proxy.golang" + ".org",
+    "sum.golang" + ".org",
+    "deb.debian" + ".org",
+]
+REGISTRIES += ["registry.npm" + "js.org", "crates" + ".io", "repo1.maven" + ".org", "security.debian" + ".org"]
+MACHINE = ["/work" + "/main", "/work" + "/shared", "/work/" + ".library", "/tmp" + "/bash_"]
+FORBIDDEN = re.compile("|".join(re.escape(word) for word in REGISTRIES + MACHINE))
+
+
+def test_no_file_names_a_registry_or_a_path_of_one_machine() -> None:
+    found = []
+    for path in committed():
+        try:
+            text = path.read_text(encoding="utf-8")
+        except UnicodeDecodeError:
+            continue  # pictures and archives
+        found += [f"{path.relative_to(ROOT)}: {match.group()}" for match in FORBIDDEN.finditer(text)]
+    assert found == []
+
+
+@pytest.mark.parametrize("word", REGISTRIES + MACHINE)
+def test_the_search_would_find_it(word: str) -> None:
+    assert FORBIDDEN.search(f"see {word}/x")
+
+
+def test_modules_are_short_enough_to_read() -> None:
+    lines = {
+        str(path.relative_to(CODE)): len(path.read_text(encoding="utf-8").splitlines()) for path in CODE.rglob("*.py")
+    }
+    too_long = {name: count for name, count in lines.items() if count > MAX_LINES and name not in LONG}
+    assert too_long == {}, "split by noun, or add the reason to LONG"
+    assert [name for name in LONG if lines.get(name, 0) <= MAX_LINES] == [], "no longer long"
+
+
+def imports(path: Path) -> set[str]:
+    """Return the modules of proctor that a file imports, wherever in it the import is."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            found |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
+    return {name for name in found if name.split(".")[0] == "proctor"}
+
+
+def files(module: str) -> set[Path]:
+    """Return the files that importing a module runs: its own, and the __init__.py of each package above it."""
+    parts = module.split(".")[1:]
+    found = {CODE.joinpath(*parts[:depth], "__init__.py") for depth in range(len(parts) + 1)}
+    return {path for path in found | {CODE.joinpath(*parts).with_suffix(".py")} if path.is_file()}
+
+
+@pytest.mark.parametrize(("image", "room"), [("operator", "edge"), ("runner", "runner")])
+def test_an_image_gets_all_the_code_that_it_imports(image: str, room: str) -> None:
+    """images/NAME/inputs is short, so that a change elsewhere builds no new image; this is what it must not miss."""
+    given: set[Path] = set()
+    for pattern in (ROOT / "images" / image / "inputs").read_text(encoding="utf-8").split():
+        for match in ROOT.glob(pattern):
+            given |= set(match.rglob("*.py")) if match.is_dir() else {match}
+    needed, todo = set[Path](), set((CODE / room).rglob("*.py"))
+    while todo:
+        path = todo.pop()
+        needed.add(path)
+        todo |= {file for module in imports(path) for file in files(module)} - needed
+    assert {str(path.relative_to(ROOT)) for path in needed - given} == set()
