@@ -9,13 +9,15 @@ Standard library and Python 3.10 only: the runner imports this inside images tha
 import hashlib
 import json
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 VERSION = 1
 MAX_BYTES = 3500
 MAX_LINE = 200
 MAX_TEST = 300
+_ENVELOPE = 110
+"""Bytes around a body, about; what this estimate leaves too long is cut exactly."""
 OUTCOMES = ("passed", "failed", "error", "skipped", "flaky", "quarantined")
 
 
@@ -80,7 +82,7 @@ def digest_of(node_ids: Iterable[str]) -> TestSet:
     """
     total = count = 0
     for node_id in set(node_ids):
-        total += int.from_bytes(hashlib.sha256(node_id.encode("utf-8", "surrogateescape")).digest(), "big")
+        total += int.from_bytes(hashlib.sha256(node_id.encode("utf-8", "surrogatepass")).digest(), "big")
         count += 1
     return TestSet(count, f"{total % 2**256:064x}")
 
@@ -96,21 +98,27 @@ def add_up(parts: Iterable[TestSet]) -> TestSet:
 
 def encode(summary: Summary) -> str:
     """Return the summary as one line of at most MAX_BYTES bytes, dropping failures from the end until it fits."""
-    failures = [Failure(_cut(f.test, MAX_TEST), f.outcome, _cut(f.line, MAX_LINE)) for f in summary.failures]
-    kept = len(failures)
+    body = asdict(replace(summary, failures=()))
+    body["in_flight"] = _cut(summary.in_flight, MAX_TEST) if summary.in_flight else None
+    if summary.trouble:
+        body["trouble"]["message"] = _cut(summary.trouble.message, MAX_TEST)
+    failures: list[list[str]] = []
+    size = len(_canonical(body)) + _ENVELOPE
+    for failure in summary.failures:
+        entry = [_cut(failure.test, MAX_TEST), failure.outcome, _cut(failure.line, MAX_LINE)]
+        size += len(_canonical(entry)) + 1
+        if size > MAX_BYTES:
+            break
+        failures.append(entry)
     while True:
-        body = asdict(summary)
-        body["failures"] = [[f.test, f.outcome, f.line] for f in failures[:kept]]
-        body["omitted"] = summary.omitted + len(failures) - kept
-        body["in_flight"] = _cut(summary.in_flight, MAX_TEST) if summary.in_flight else None
-        if summary.trouble:
-            body["trouble"]["message"] = _cut(summary.trouble.message, MAX_TEST)
+        body["failures"] = failures
+        body["omitted"] = summary.omitted + len(summary.failures) - len(failures)
         text = _canonical(body)
         envelope = {"v": VERSION, "bytes": len(text), "sha256": hashlib.sha256(text.encode()).hexdigest(), "body": body}
         line = _canonical(envelope)
-        if len(line) <= MAX_BYTES or kept == 0:
+        if len(line) <= MAX_BYTES or not failures:
             return line
-        kept -= 1
+        failures.pop()
 
 
 def decode(message: str, *, run: str, step: str, index: int, pod: str) -> Summary:
@@ -121,8 +129,9 @@ def decode(message: str, *, run: str, step: str, index: int, pod: str) -> Summar
     line = message.strip()
     if not line:
         raise IncompleteReport("the termination message is empty")
-    if len(line.encode()) > MAX_BYTES:
-        raise IncompleteReport(f"the summary has {len(line.encode())} bytes, more than {MAX_BYTES}")
+    size = len(line.encode("utf-8", "surrogatepass"))
+    if size > MAX_BYTES:
+        raise IncompleteReport(f"the summary has {size} bytes, more than {MAX_BYTES}")
     try:
         envelope = json.loads(line)
         body = envelope["body"]
@@ -136,7 +145,7 @@ def decode(message: str, *, run: str, step: str, index: int, pod: str) -> Summar
         raise IncompleteReport("the summary's length or digest does not match its content")
     try:
         summary = _summary(body)
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
         raise IncompleteReport(f"the summary's content is malformed ({type(error).__name__})") from None
     seen = (summary.run, summary.step, summary.index, summary.pod)
     for what, want, got in zip(("run", "step", "index", "pod"), (run, step, index, pod), seen, strict=True):

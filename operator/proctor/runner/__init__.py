@@ -1,1 +1,4 @@
-"""Inside the pod. Only the standard library and pytest may be imported: any image with Python 3.10 must run it."""
+"""Inside the test pods: fetches the source, supervises pytest, and says what it saw. docs/runner.md tells the story.
+
+Runs in any image with Python 3.10 and pytest 7.4: the standard library, pytest, and three modules of core and api.
+"""
