@@ -1,8 +1,9 @@
 """The operator's own metrics. No label grows with the number of runs or tests."""
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
 
 REGISTRY = CollectorRegistry()
+ProcessCollector(registry=REGISTRY)
 
 _RUNS = Counter("proctor_runs", "Finished TestRuns by verdict and reason", ["verdict", "reason"], registry=REGISTRY)
 _RUN_SECONDS = Histogram(
