@@ -32,12 +32,17 @@ test: verify unit e2e ## everything, from nothing: checks, unit tests, cluster, 
 verify: $(STAMP) ## static checks: ruff, mypy, import contracts, generated files
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
-	$(VENV)/bin/mypy operator cluster tests
+	$(VENV)/bin/mypy --exclude '^tests/bazaar/' operator cluster tests
+	@# The folder tests/bazaar and the package bazaar have one name, so they are looked at apart.
+	MYPYPATH=images/bazaar:tests/bazaar $(VENV)/bin/mypy images/bazaar/bazaar tests/bazaar
 	PYTHONPATH=operator $(VENV)/bin/lint-imports
 	$(VENV)/bin/proctor crds --check
 
 .PHONY: unit
 unit: $(STAMP) ## the tests that need no cluster
+	@command -v redis-server >/dev/null || { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; } || \
+		{ echo "the tests of bazaar need redis-server: apt-get install redis-server" >&2; exit 1; }
+	@command -v redis-server >/dev/null || { apt-get update -q && apt-get install -q -y --no-install-recommends redis-server; }
 	$(PYTEST) -m "not e2e" -n 2
 
 .PHONY: e2e
@@ -77,7 +82,7 @@ generate: $(STAMP) ## write the generated files
 lock: $(STAMP) ## choose the newest allowed versions for requirements/*.txt
 	$(LOCKED) --upgrade --extra operator --output-file requirements/operator.txt
 	$(LOCKED) --upgrade --extra runner --output-file requirements/runner.txt
-	$(LOCKED) --upgrade --all-extras --output-file requirements/dev.txt
+	$(LOCKED) --upgrade --all-extras images/bazaar/requirements.in --output-file requirements/dev.txt
 
 $(STAMP): $(LOCK) pyproject.toml
 	@command -v python3.11 >/dev/null || { echo "python3.11 is missing: on Debian 12, apt-get install python3.11 python3.11-venv" >&2; exit 1; }
