@@ -1,5 +1,5 @@
 """Fixtures that every suite has."""
 
-from _fixtures.shops import database, seeded, shop, target
+from _fixtures.shops import platform, seeded, shop
 
-__all__ = ["database", "seeded", "shop", "target"]
+__all__ = ["platform", "seeded", "shop"]

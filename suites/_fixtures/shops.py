@@ -2,7 +2,7 @@
 
 import random
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -47,64 +47,70 @@ class Shop:
         return order | {"tracking_code": shipment["tracking_code"]}
 
 
-@pytest.fixture(scope="session")
-def target() -> Target:
-    return Target.from_environment()
+@dataclass(frozen=True)
+class Platform:
+    """The platform under test, through its public door and through its database."""
 
+    target: Target
+    http: httpx.Client
+    database: Database
 
-@pytest.fixture(scope="session")
-def database(target: Target) -> Iterator[Database]:
-    database = Database(target.ops_dsn)
-    yield database
-    database.close()
-
-
-@pytest.fixture
-def seeded(target: Target, request: pytest.FixtureRequest) -> random.Random:
-    """The only source of chance: the run's seed and the test's name."""
-    return random.Random(f"{target.seed}/{request.node.nodeid}")
-
-
-@pytest.fixture
-def shop(target: Target, database: Database, seeded: random.Random) -> Iterator[Shop]:
-    """A fresh shop; it is removed after the test."""
-    with open_shop(target, database, seeded.getrandbits(32)) as shop:
-        yield shop
-
-
-@contextmanager
-def open_shop(target: Target, database: Database, seed: int) -> Iterator[Shop]:
-    """A tenant for one test. Raises RuntimeError if the platform does not make one."""
-    with httpx.Client(base_url=target.gateway, timeout=30) as http:
-        admin = {"Authorization": f"Bearer {target.admin_key}"}
+    @contextmanager
+    def open_shop(self, seed: int) -> Iterator[Shop]:
+        """A tenant for one test; it is removed afterwards. Raises RuntimeError if the platform does not make one."""
+        admin = {"Authorization": f"Bearer {self.target.admin_key}"}
         scopes = ["messages:write", "episodes:read", "orders:read"]
         body = {
             "seed": seed,
-            "mode": target.mode,
+            "mode": self.target.mode,
             "users": [{"name": "alice", "scopes": [*scopes, "documents:write"]}, {"name": "bob", "scopes": scopes}],
             "products": PRODUCTS,
         }
         try:
-            made = http.post("/v1/admin/tenants", json=body, headers=admin)
+            made = self.http.post("/v1/admin/tenants", json=body, headers=admin)
         except httpx.TransportError as error:
-            raise RuntimeError(f"PROCTOR_ENDPOINT_GATEWAY ({target.gateway}) does not answer: {error!r}") from error
+            url = self.target.gateway
+            raise RuntimeError(f"PROCTOR_ENDPOINT_GATEWAY ({url}) does not answer: {error!r}") from error
         if made.status_code != 201:
             raise RuntimeError(f"POST /v1/admin/tenants gave {made.status_code}, expected 201: no tenant to test with")
         keys = {user["name"]: user["key"] for user in made.json()["users"]}
         tenant_id = made.json()["tenant_id"]
         try:
-            alice, bob = (User(name, keys[name], http) for name in ("alice", "bob"))
-            stored = alice.request("POST", "/v1/documents:batch", json={"documents": DOCUMENTS})
-            if stored.status_code != 200:
-                raise RuntimeError(f"POST /v1/documents:batch gave {stored.status_code}, expected 200")
-            sent = [(user, accepted(user.send("I would like to buy one Blue Mug"))) for user in (alice, bob)]
-            for user, episode_id in sent:
-                user.wait(episode_id)
-            shop = Shop(tenant_id, alice, bob, database)
-            for user in (alice, bob):
-                orders = len(shop.rows("orders", user_id=user.name))
-                if orders != 1:
-                    raise RuntimeError(f"{orders} orders of {user.name} after ordering once, expected 1: no fixture")
-            yield shop
+            alice, bob = (User(name, keys[name], self.http) for name in ("alice", "bob"))
+            yield _stocked(Shop(tenant_id, alice, bob, self.database))
         finally:
-            http.delete(f"/v1/admin/tenants/{tenant_id}", headers=admin).raise_for_status()
+            self.http.delete(f"/v1/admin/tenants/{tenant_id}", headers=admin).raise_for_status()
+
+
+def _stocked(shop: Shop) -> Shop:
+    """Give the shop its documents, and each user an order."""
+    stored = shop.alice.request("POST", "/v1/documents:batch", json={"documents": DOCUMENTS})
+    if stored.status_code != 200:
+        raise RuntimeError(f"POST /v1/documents:batch gave {stored.status_code}, expected 200")
+    sent = [(user, accepted(user.send("I would like to buy one Blue Mug"))) for user in (shop.alice, shop.bob)]
+    for user, episode_id in sent:
+        user.wait(episode_id)
+        orders = len(shop.rows("orders", user_id=user.name))
+        if orders != 1:
+            raise RuntimeError(f"{orders} orders of {user.name} after ordering once, expected 1: no fixture")
+    return shop
+
+
+@pytest.fixture(scope="session")
+def platform() -> Iterator[Platform]:
+    target = Target.from_environment()
+    with httpx.Client(base_url=target.gateway, timeout=30) as http, closing(Database(target.ops_dsn)) as database:
+        yield Platform(target, http, database)
+
+
+@pytest.fixture
+def seeded(platform: Platform, request: pytest.FixtureRequest) -> random.Random:
+    """The only source of chance: the run's seed and the test's name."""
+    return random.Random(f"{platform.target.seed}/{request.node.nodeid}")
+
+
+@pytest.fixture
+def shop(platform: Platform, seeded: random.Random) -> Iterator[Shop]:
+    """A fresh shop; it is removed after the test."""
+    with platform.open_shop(seeded.getrandbits(32)) as shop:
+        yield shop

@@ -8,7 +8,7 @@ import httpx
 
 from _helpers.properties import Property, check
 
-EPISODE_SECONDS = 30.0
+EPISODE_SECONDS = 15.0
 """A message is answered in a fraction of a second; this is the patience of a customer."""
 
 

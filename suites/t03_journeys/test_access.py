@@ -2,11 +2,9 @@
 
 import random
 
-from _fixtures.shops import Shop, open_shop
+from _fixtures.shops import Platform, Shop
 from _helpers.client import User
 from _helpers.properties import Property, check
-from _helpers.state import Database
-from _helpers.target import Target
 
 
 def test_wrong_key_is_refused(shop: Shop) -> None:
@@ -42,11 +40,9 @@ def test_order_is_served_to_its_user_only(shop: Shop) -> None:
     check(listed == expected, Property.USER_READ, f"bob is shown the orders {listed}, expected {expected}")
 
 
-def test_order_of_another_tenant_is_not_served(
-    shop: Shop, target: Target, database: Database, seeded: random.Random
-) -> None:
+def test_order_of_another_tenant_is_not_served(shop: Shop, platform: Platform, seeded: random.Random) -> None:
     """An order number that exists in another tenant only is unknown here, by the API and in conversation."""
-    with open_shop(target, database, seeded.getrandbits(32)) as other:
+    with platform.open_shop(seeded.getrandbits(32)) as other:
         other.alice.say("I want to buy 3 Mug")
         foreign = max(other.rows("orders", user_id="alice"), key=lambda o: str(o["order_number"]))["order_number"]
         known = [o["order_number"] for o in shop.rows("orders")]

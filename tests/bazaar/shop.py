@@ -26,6 +26,10 @@ class Shop:
     def say(self, text: str, user: str = "alice", headers: dict[str, str] | None = None) -> dict[str, Any]:
         """Send a message; gives its episode when it has ended."""
         episode_id = self.send(text, user, headers).raise_for_status().json()["episode_id"]
+        return self.wait(episode_id, user)
+
+    def wait(self, episode_id: str, user: str = "alice") -> dict[str, Any]:
+        """An episode when it has ended, or as it is after 20 seconds."""
         response = self.request("GET", f"/v1/episodes/{episode_id}", user, headers={"Prefer": "wait=20"})
         episode: dict[str, Any] = response.raise_for_status().json()
         return episode

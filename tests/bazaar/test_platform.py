@@ -1,5 +1,6 @@
 """The platform as its clients see it: real servers, real roles, no cluster."""
 
+import asyncio
 import json
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -69,22 +70,62 @@ def test_redelivered_task_has_no_second_effect(bazaar: Platform, shop: Shop, ops
     assert refused.status_code == 401
 
 
-async def test_interrupted_episode_continues_after_its_last_checkpoint(
-    bazaar: Platform, shop: Shop, ops: psycopg.Connection
-) -> None:
-    """A task that comes again for an ended episode changes nothing; a malformed one harms nobody."""
+def deliver(bazaar: Platform, *payloads: bytes) -> None:
+    """Put messages on TASKS past the outbox, as redeliveries and strangers do."""
+
+    async def publish() -> None:
+        client = await nats.connect(bazaar.urls["nats"])
+        try:
+            for payload in payloads:
+                await client.jetstream().publish("tasks.message", payload)
+        finally:
+            await client.close()
+
+    asyncio.run(publish())
+
+
+def interrupt(bazaar: Platform, shop: Shop, episode: dict[str, Any], plan: dict[str, Any] | None = None) -> bytes:
+    """Put an ended episode back to where it was in its step `tool`, as a kill would leave it; gives its task."""
+    values = {"tenant": shop.tenant_id, "episode": episode["episode_id"], "plan": json.dumps(plan)}
+    where = "WHERE tenant_id = %(tenant)s AND episode_id = %(episode)s"
+    with psycopg.connect(bazaar.environment["BAZAAR_SUPERUSER_DSN"], autocommit=True) as superuser:
+        superuser.execute("SET search_path = bazaar")
+        superuser.execute(f"DELETE FROM messages {where} AND role = 'assistant'", values)
+        superuser.execute(f"DELETE FROM episode_steps {where} AND step = 'compose'", values)
+        superuser.execute(f"UPDATE episode_steps SET done_at = NULL, output = NULL {where} AND step = 'tool'", values)
+        if plan:
+            superuser.execute(f"UPDATE episode_steps SET output = %(plan)s {where} AND step = 'plan'", values)
+        superuser.execute(f"UPDATE episodes SET state = 'running', reply = NULL {where}", values)
+    return json.dumps({"tenant_id": shop.tenant_id, "episode_id": episode["episode_id"]}).encode()
+
+
+def test_interrupted_episode_continues_from_its_checkpoint(bazaar: Platform, shop: Shop) -> None:
+    """The finished steps are not asked of the model again, and the effect that had happened does not happen again."""
     episode = shop.say("I want to buy 2 Mug")
-    client = await nats.connect(bazaar.urls["nats"])
-    try:
-        js = client.jetstream()
-        task = {"tenant_id": shop.tenant_id, "episode_id": episode["episode_id"]}
-        await js.publish("tasks.message", json.dumps(task).encode())
-        await js.publish("tasks.message", b"not a task")
-        assert shop.say("I want to buy 3 Mug")["state"] == "done"
-        consumer = await js.consumer_info("TASKS", "orchestrator")
-        assert (consumer.config.max_deliver, consumer.config.backoff) == (4, [2, 2, 4])
-    finally:
-        await client.close()
+    calls = httpx.get(f"{bazaar.urls['model']}/ledger").json()["calls"]
+    deliver(bazaar, interrupt(bazaar, shop, episode))
+    assert shop.wait(episode["episode_id"]) == episode
+    since = {"since": calls[-1]["sequence"]}
+    again = httpx.get(f"{bazaar.urls['model']}/ledger", params=since).json()["calls"]
+    assert [(call["role"], call["key"]) for call in again] == [("compose", calls[-1]["key"])]
+    assert [o["order_number"] for o in shop.request("GET", "/v1/orders").json()["orders"]] == ["1001-1"]
+
+
+def test_step_that_keeps_failing_fails_its_episode(bazaar: Platform, shop: Shop) -> None:
+    """After the last delivery the customer is told, and the conversation is free again."""
+    episode = shop.say("I want to buy 2 Mug")
+    deliver(bazaar, interrupt(bazaar, shop, episode, plan={"tool": "no_such_tool", "arguments": {}}))
+    failed = shop.wait(episode["episode_id"])
+    assert (failed["state"], failed["error"]) == ("failed", "step-failed")
+    again = {"text": "I want to buy 1 Mug", "conversation": episode["conversation"]}
+    assert shop.request("POST", "/v1/messages", json=again).status_code == 202
+
+
+def test_repeated_and_malformed_tasks_change_nothing(bazaar: Platform, shop: Shop, ops: psycopg.Connection) -> None:
+    episode = shop.say("I want to buy 2 Mug")
+    task = {"tenant_id": shop.tenant_id, "episode_id": episode["episode_id"]}
+    deliver(bazaar, json.dumps(task).encode(), b"not a task")
+    assert shop.say("I want to buy 3 Mug")["state"] == "done"
     assert ops.execute("SELECT count(*) FROM orders WHERE tenant_id = %s", (shop.tenant_id,)).fetchone() == (2,)
 
 

@@ -4,6 +4,8 @@ Errors carry a stable `code` from one closed catalog, because clients branch on 
 """
 
 import logging
+import signal
+import sys
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
@@ -180,6 +182,8 @@ def create_app(
 
 def serve(app: FastAPI, settings: Settings) -> None:
     """Serve until SIGTERM or SIGINT; requests in flight get 10 seconds to end."""
+    # After its shutdown uvicorn raises the signal again: an orderly stop is exit code 0.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     uvicorn.run(
         app,
         host=settings.host,
