@@ -3,7 +3,6 @@
 import gzip
 import json
 import os
-import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -53,8 +52,10 @@ class Ran:
 
 @dataclass
 class Pod:
+    """The folder, and what differs from a plain step. PROCTOR_TEST_PYTHON names another image's Python with pytest."""
+
     root: Path
-    python: str = sys.executable
+    python: str = os.environ.get("PROCTOR_TEST_PYTHON", sys.executable)
     env: dict[str, str] = field(default_factory=dict)
     step: dict[str, Any] = field(default_factory=dict)
     endpoints: list[dict[str, str]] = field(default_factory=list)
@@ -127,14 +128,15 @@ def pod(tmp_path: Path) -> Pod:
         "source": {"kind": "Image"},
         "quarantine": [],
     }
-    return Pod(root, step=step)
+    # The image's other plugins are not what these tests are about, and take half a second to import.
+    return Pod(root, step=step, env={"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"})
 
 
 @pytest.fixture
 def alive() -> Callable[[int], bool]:
     def is_alive(pid: int) -> bool:
         try:
-            os.kill(pid, signal.Signals(0))
+            os.kill(pid, 0)
         except ProcessLookupError:
             return False
         return True

@@ -175,7 +175,8 @@ def test_hostile_text_is_cut_and_escaped(pod: Pod) -> None:
         conftest="""
         import pytest
         class Odd(pytest.Item):
-            def runtest(self): raise ValueError("\\x1b[31mred\\x1b[0m \\x00 nul \\udc80 surrogate \\u2028 " + "x" * 10_000_000)
+            def runtest(self):
+                raise ValueError("\\x1b[31mred\\x1b[0m \\x00 nul \\udc80 surrogate \\u2028 " + "x" * 10_000_000)
             def reportinfo(self): return self.path, 0, self.name
         class File(pytest.File):
             def collect(self):

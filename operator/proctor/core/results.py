@@ -194,7 +194,7 @@ def _cut(text: str, limit: int) -> str:
     """Cut text so that its JSON form has at most `limit` bytes, however many escapes it needs."""
     if len(json.dumps(text)) <= limit:
         return text
-    text = text[:limit]
+    text = text[: limit - len('"..."')]
     while len(json.dumps(text)) > limit - 3:
         text = text[:-1]
     return text + "..."

@@ -23,7 +23,7 @@ _SHOW: dict[str, Any] = {"add_space": True} if "add_space" in signature(show_tes
 
 
 class Attempts:
-    """The plugin that takes pytest's protocol over. `identify` gives an item's identity."""
+    """What replaces pytest's protocol in one process. `identify` gives an item's identity."""
 
     def __init__(self, retry: Retry, run: str, worker: str | None, identify: Callable[[pytest.Item], str]) -> None:
         self._retry = retry
@@ -32,7 +32,7 @@ class Attempts:
         self._identify = identify
         self._others: list[pytest.TestReport] | None = None
 
-    def pytest_runtest_protocol(self, item: pytest.Item, nextitem: pytest.Item | None) -> bool:
+    def run(self, item: pytest.Item, nextitem: pytest.Item | None) -> None:
         """Run one test with its attempts."""
         item.ihook.pytest_runtest_logstart(nodeid=item.nodeid, location=item.location)
         properties = list(item.user_properties)
@@ -43,7 +43,6 @@ class Attempts:
             time.sleep(self._retry.pause(attempt))
             _make_anew(item, properties)
         item.ihook.pytest_runtest_logfinish(nodeid=item.nodeid, location=item.location)
-        return True
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
@@ -129,15 +128,17 @@ def _attach(report: pytest.TestReport, record: dict[str, object] | None) -> None
     vars(report)["proctor"] = record
 
 
-def _make_anew(item: pytest.Item, properties: list[tuple[str, object]]) -> None:
+def _make_anew(item: Any, properties: list[tuple[str, object]]) -> None:
     """Make the item as it was before its first attempt: no instance, no captured output, no failed fixtures."""
     item._report_sections.clear()
     item.user_properties = list(properties)
     if isinstance(item, pytest.Function) and isinstance(item.parent, pytest.Class):
         for name in ("_obj", "_instance"):
             vars(item).pop(name, None)
-    info = getattr(item, "_fixtureinfo", None)
-    for definition in (one for found in (info.name2fixturedefs.values() if info else ()) for one in found):
+    if not hasattr(item, "_request"):
+        return
+    item._initrequest()
+    for definition in (one for found in item._fixtureinfo.name2fixturedefs.values() for one in found):
         # A wider fixture whose setup failed keeps its exception for all its tests; trying again means making it.
         if definition.cached_result is not None and definition.cached_result[2] is not None:
-            definition.cached_result = None
+            definition.finish(item._request)

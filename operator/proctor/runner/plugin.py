@@ -25,6 +25,7 @@ from proctor.runner.plan import Assignment, durations, load
 from proctor.runner.records import attempt_record, identity, is_rerun, judge, line, reason_of, told
 
 ENV_SCRATCH = "PROCTOR_SCRATCH"
+_ATTEMPTS = pytest.StashKey[Attempts]()
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -34,9 +35,16 @@ def pytest_configure(config: pytest.Config) -> None:
     shard = _Shard(config, assignment, worker)
     config.pluginmanager.register(shard, "proctor-shard")
     attempts = Attempts(assignment.retry, assignment.run["uid"], worker, shard.identify)
+    config.stash[_ATTEMPTS] = attempts
     config.pluginmanager.register(attempts, "proctor-attempts")
     if worker is None:
         config.pluginmanager.register(_Recorder(config, assignment, shard, Pipe.inherited()), "proctor-recorder")
+
+
+def pytest_runtest_protocol(item: pytest.Item, nextitem: pytest.Item | None) -> bool:
+    """Run one test. A hook of this early module comes after those of other plugins and lets them take a test over."""
+    item.config.stash[_ATTEMPTS].run(item, nextitem)
+    return True
 
 
 def pytest_report_teststatus(report: pytest.TestReport) -> tuple[str, str, tuple[str, dict[str, bool]]] | None:
