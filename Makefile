@@ -47,7 +47,7 @@ unit: $(STAMP) ## the tests that need no cluster
 
 .PHONY: e2e
 e2e: install ## the tests that need a cluster with Proctor, which is brought up first
-	$(WITH_CLUSTER) PROCTOR_E2E=1 $(PYTEST) -m e2e
+	$(WITH_CLUSTER) PROCTOR_E2E=1 exec $(PYTEST) -m e2e
 
 .PHONY: up
 up: $(STAMP) ## bring up the cluster (again)
