@@ -14,7 +14,7 @@ from pathlib import Path
 from cluster.progress import output as capture
 from cluster.progress import run, wait_for
 from cluster.settings import STATE
-from cluster.tools import GROUPS, group_dir, module_dir
+from cluster.tools import GROUPS, group_dir, module_dir, text_key
 
 STAGES = Path(__file__).resolve().parent / "stages"
 _MODULE_STAGES = (
@@ -30,7 +30,8 @@ def start(count: int, kubectl: Sequence[str], stages: Path = STAGES) -> str:
     (STATE / "kwok").mkdir(exist_ok=True)
     module = module_dir(GROUPS["kwok"], "sigs.k8s.io/kwok") / "kustomize" / "stage"
     files = [*(module / f"{name}.yaml" for name in _MODULE_STAGES), *sorted(stages.glob("*.yaml"))]
-    (STATE / "kwok" / "stages.yaml").write_text("---\n".join(path.read_text() for path in files))
+    text = "---\n".join(path.read_text() for path in files)
+    (STATE / "kwok" / "stages.yaml").write_text(text)
     service = {
         "argv": [
             str(group_dir(GROUPS["kwok"]) / "kwok"),
@@ -40,10 +41,14 @@ def start(count: int, kubectl: Sequence[str], stages: Path = STAGES) -> str:
             "--cidr=198.18.255.0/24",
             "--node-ip=198.18.255.1",
             "--node-lease-duration-seconds=40",
+            "--v=WARN",
         ],
         "needs": [f"{STATE}/kubeconfig"],
+        "stages": text_key(text),  # New stages are a new service: the node then starts kwok again.
     }
-    (STATE / "services" / "kwok.json").write_text(json.dumps(service))
+    scratch = STATE / "kwok" / "service.json"
+    scratch.write_text(json.dumps(service))
+    scratch.rename(STATE / "services" / "kwok.json")
     nodes = {"apiVersion": "v1", "kind": "List", "items": [_node(index) for index in range(count)]}
     (STATE / "kwok" / "nodes.json").write_text(json.dumps(nodes))
     log = STATE / "log" / "fake-nodes.log"

@@ -11,12 +11,13 @@ import shutil
 import tempfile
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
 import yaml
 
-from cluster.progress import ClusterError, Step, run_steps
+from cluster.progress import ClusterError, run_steps
 from cluster.settings import ROOT, cache_dir
 from cluster.tools import files_below, files_key
 
@@ -72,13 +73,16 @@ def build_and_load(names: Sequence[str], engine: ImageEngine) -> None:
     images = find_images(names)
     present = engine.loaded()
     base: list[str | None] = []
-    run_steps([("base image", lambda: base.append(engine.base()))])
-    references = {image.name: image.reference(base[0]) for image in images}
-    steps: list[Step] = [
-        (f"image {image.name}", lambda image=image: _bring(image, references[image.name], base[0], engine, present))  # type: ignore[misc]
-        for image in images
-    ]
-    run_steps(steps)
+    references: dict[str, str] = {}
+
+    def bring_base() -> None:
+        base.append(engine.base())
+        references.update({image.name: image.reference(base[0]) for image in images})
+
+    def bring(image: Image) -> str:
+        return _bring(image, references[image.name], base[0], engine, present)
+
+    run_steps([("base image", bring_base), *((f"image {image.name}", partial(bring, image)) for image in images)])
     target = ROOT / "build" / "images.yaml"
     _write_values(target, references)
     print(f"{len(references)} image(s) in {target}")

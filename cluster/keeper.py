@@ -45,7 +45,7 @@ async def keep(state: Path) -> int:
     )  # fmt: skip
     node = await _only_child(unshare.pid)
     _join(spec["host_link"], spec["host_address"], spec["prefix"], node)
-    servers = [await _forward(mapping, spec["node_address"]) for mapping in spec["ports"]]
+    servers = [await forward(mapping, spec["node_address"]) for mapping in spec["ports"]]
     own = os.getpid()
     record = {"pid": own, "identity": process_identity(own), "node": node, "node_identity": process_identity(node)}
     _write(state / "keeper.json", record)
@@ -85,7 +85,7 @@ def _join(link: str, address: str, prefix: int, node: int) -> None:
         subprocess.run(argv, check=True, timeout=10)
 
 
-async def _forward(mapping: dict[str, Any], node_address: str) -> asyncio.Server:
+async def forward(mapping: dict[str, Any], node_address: str) -> asyncio.Server:
     """Listen on the host and carry each connection to the node's port."""
 
     async def carry(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import sys
 import tempfile
 from functools import partial
@@ -23,6 +24,7 @@ from cluster.settings import (
     LINK_PREFIX,
     NODE_ADDRESS,
     STATE,
+    PortMapping,
     Shape,
     cache_dir,
     read_shape,
@@ -214,6 +216,8 @@ def _check_same(shape: Shape) -> None:
 
 def _prepare(shape: Shape) -> None:
     machine.stop_keeper()  # One that never got as far as a kubeconfig is not worth mending.
+    for port in shape.ports:
+        check_free(port)
     machine.claim()
     files = {f"etc/{name}": text for name, text in kubeadm.etc_files(shape).items()}
     files |= {f"services/{name}.json": json.dumps(spec) for name, spec in kubeadm.services(str(bin_dir())).items()}
@@ -225,6 +229,19 @@ def _prepare(shape: Shape) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
     LOGS.mkdir()
+
+
+def check_free(port: PortMapping) -> None:
+    """ClusterError when another program listens where this mapping wants to."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((port.listen, port.host_port))
+        except OSError as error:
+            raise ClusterError(
+                f"{port.listen}:{port.host_port} cannot be listened on ({error.strerror}). End the program that has it "
+                "(`ss -ltnp` shows which), or choose another hostPort in kind-config.yaml."
+            ) from None
 
 
 def _keeper_spec(shape: Shape) -> dict[str, Any]:
@@ -241,8 +258,12 @@ def _keeper_spec(shape: Shape) -> dict[str, Any]:
 
 def _load_node_images() -> str:
     node = _node()
-    socket = Path(f"/proc/{node}/root{kubeadm.CRI_SOCKET}")
-    wait_for(socket.exists, "containerd", timeout=30, hint=f"read {LOGS}/containerd.log")
+    wait_for(
+        Path(f"/proc/{node}/root{kubeadm.CRI_SOCKET}").exists,
+        "containerd",
+        timeout=30,
+        hint=f"read {LOGS}/containerd.log",
+    )
     for name in kubeadm.IMAGES:
         node_images.import_archive(node_images.archive(name), node, LOGS / "images.log")
     return f"{len(kubeadm.IMAGES)} images"

@@ -2,8 +2,8 @@
 
 Inside, /etc is an overlay and /run, /var/lib and /var/log are the cluster's own, so kubelet and containerd use their
 standard paths without touching the host's. Services are files in STATE/services/NAME.json ({"argv": [...], "needs":
-[paths]}); each starts when what it needs exists and starts again when it ends. Standard library only.
-Started by cluster.keeper; not for people.
+[paths]}); each starts when what it needs exists and starts again when it ends or its file changes.
+Standard library only. Started by cluster.keeper; not for people.
 """
 
 from __future__ import annotations
@@ -81,7 +81,7 @@ def configure_network(spec: dict[str, Any]) -> None:
     for rule in (
         "add table inet proctor_edge",
         "add chain inet proctor_edge forward { type filter hook forward priority 0; policy accept; }",
-        'add rule inet proctor_edge forward oifname "eth0" ct state new drop',
+        'add rule inet proctor_edge forward oifname "eth0" ct state new reject',
     ):
         _run(["nft", rule])
 
@@ -93,15 +93,22 @@ class Services:
         self._folder = folder
         self._logs = logs
         self._running: dict[int, str] = {}
+        self._started_with: dict[str, str] = {}
         self._not_before: dict[str, float] = {}
 
     def start_missing(self) -> None:
-        """Start every service that is due, has what it needs and does not run."""
+        """Start every service that is due and has what it needs; end one whose file has changed, to start it anew."""
         for path in sorted(self._folder.glob("*.json")):
-            name = path.stem
-            spec = json.loads(path.read_text())
+            name, text = path.stem, path.read_text()
+            running = next((pid for pid, service in self._running.items() if service == name), None)
+            if running is not None:
+                if self._started_with[name] != text:
+                    self._started_with[name] = text
+                    os.kill(running, signal.SIGTERM)
+                continue
+            spec = json.loads(text)
             due = time.monotonic() >= self._not_before.get(name, 0.0)
-            if name in self._running.values() or not due or not all(Path(need).exists() for need in spec["needs"]):
+            if not due or not all(Path(need).exists() for need in spec["needs"]):
                 continue
             log = os.open(self._logs / f"{name}.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
             argv = spec["argv"]
@@ -119,6 +126,7 @@ class Services:
             )
             os.close(log)
             self._running[pid] = name
+            self._started_with[name] = text
             print(f"node: started {name} as {pid}", flush=True)
 
     def reap(self) -> None:

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 from cluster.images import find_images
 from cluster.progress import ClusterError
+from cluster.settings import KUBERNETES_VERSION
 
 from cluster import tools
 
@@ -120,4 +121,4 @@ def test_every_replace_of_a_staging_module_names_the_same_release() -> None:
     text = (tools.TOOLS / "kubernetes" / "go.mod").read_text()
     staging = [line.split("=>")[1].split() for line in text.splitlines() if "=> k8s.io/" in line]
     assert len(staging) > 25
-    assert {version for _, version in staging} == {tools.KUBERNETES_VERSION.replace("v1.", "v0.")}
+    assert {version for _, version in staging} == {KUBERNETES_VERSION.replace("v1.", "v0.")}

@@ -1,7 +1,9 @@
 """What is ours is removed, what is not ours is refused, and a hard stop is survived."""
 
+import asyncio
 import json
 import os
+import socket
 import subprocess
 import sys
 import time
@@ -9,8 +11,9 @@ from pathlib import Path
 
 import pytest
 from cluster.__main__ import choose_engine, main
-from cluster.keeper import process_identity
+from cluster.keeper import forward, process_identity
 from cluster.progress import ClusterError, CommandFailed, run, run_steps, wait_for
+from cluster.settings import PortMapping
 
 from cluster import current, local, machine, node, packages
 
@@ -87,26 +90,49 @@ def test_a_reused_pid_is_not_the_same_process() -> None:
     assert process_identity(process.pid) is None
 
 
-def test_services_start_when_ready_restart_when_ended_and_orphans_are_reaped(tmp_path: Path) -> None:
-    folder, logs = tmp_path / "services", tmp_path / "log"
-    folder.mkdir()
-    logs.mkdir()
-    need = tmp_path / "need"
-    spec = {"argv": ["sh", "-c", "echo started; exit 3"], "needs": [str(need)]}
-    (folder / "demo.json").write_text(json.dumps(spec))
+def _services_demo(tmp_path: Path, argv: list[str], script: str) -> tuple[str, str]:
+    """Run `script` with a Services object `s`, in a process of its own as it reaps every child; (output, log)."""
+    for name in ("services", "log"):
+        (tmp_path / name).mkdir()
+    spec = tmp_path / "services" / "demo.json"
+    spec.write_text(json.dumps({"argv": argv, "needs": [str(tmp_path / "need")]}))
     program = (
-        "import pathlib, sys, time\n"
+        "import json, pathlib, time\n"
         "from cluster import node\n"
         "node.RESTART_SECONDS = 0.1\n"
-        f"s = node.Services(pathlib.Path({str(folder)!r}), pathlib.Path({str(logs)!r}))\n"
-        "s.start_missing()\n"
-        f"pathlib.Path({str(need)!r}).touch()\n"
-        "for _ in range(20):\n"
-        "    s.start_missing(); time.sleep(0.05); s.reap()\n"
+        f"root = pathlib.Path({str(tmp_path)!r})\n"
+        "s = node.Services(root / 'services', root / 'log')\n"
+        "def turn(times):\n"
+        "    for _ in range(times):\n"
+        "        s.start_missing(); time.sleep(0.05); s.reap()\n"
     )
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=30, check=True)
-    assert (logs / "demo.log").read_text().count("started") >= 2
-    assert "demo ended with 3" in done.stdout
+    command = [sys.executable, "-c", program + script]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=True)
+    log = tmp_path / "log" / "demo.log"
+    return done.stdout, log.read_text() if log.exists() else ""
+
+
+def test_a_service_waits_for_what_it_needs(tmp_path: Path) -> None:
+    out, log = _services_demo(tmp_path, ["echo", "started"], "turn(4)\n")
+    assert (out, log) == ("", "")
+
+
+def test_a_service_that_ends_starts_again(tmp_path: Path) -> None:
+    script = "(root / 'need').touch()\nturn(20)\n"
+    out, log = _services_demo(tmp_path, ["sh", "-c", "echo started; exit 3"], script)
+    assert log.count("started") >= 2
+    assert "demo ended with 3" in out
+
+
+def test_a_changed_service_file_starts_the_service_anew(tmp_path: Path) -> None:
+    script = (
+        "(root / 'need').touch()\nturn(4)\n"
+        "(root / 'services' / 'demo.json').write_text(json.dumps({'argv': ['echo', 'second'], 'needs': []}))\n"
+        "turn(8)\n"
+    )
+    out, log = _services_demo(tmp_path, ["sh", "-c", "echo first; exec sleep 60"], script)
+    assert "demo ended with -15" in out
+    assert log.splitlines()[:2] == ["first", "second"]
 
 
 def test_a_new_cpuset_takes_its_parents_processors(tmp_path: Path) -> None:
@@ -166,6 +192,29 @@ def test_without_root_the_local_cluster_says_what_else_there_is(monkeypatch: pyt
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
     with pytest.raises(ClusterError, match=r"takes root.*CLUSTER=kind"):
         local.up(0, None)
+
+
+def test_a_port_in_use_is_named() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(ClusterError, match=rf"127\.0\.0\.1:{port} cannot be listened on"):
+            local.check_free(PortMapping("127.0.0.1", port, 30080))
+
+
+async def test_a_mapped_port_carries_both_directions_and_their_ends() -> None:
+    async def shout(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write((await reader.read()).upper())  # Answers only after the client's end of stream came through.
+        writer.close()
+
+    far = await asyncio.start_server(shout, "127.0.0.2", 0)
+    far_port = far.sockets[0].getsockname()[1]
+    near = await forward({"listen": "127.0.0.1", "host_port": 0, "node_port": far_port}, "127.0.0.2")
+    async with far, near:
+        reader, writer = await asyncio.open_connection(*near.sockets[0].getsockname())
+        writer.write(b"hello")
+        writer.write_eof()
+        assert await asyncio.wait_for(reader.read(), 5) == b"HELLO"
+        writer.close()
 
 
 def test_cluster_names_the_engine(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
