@@ -2,12 +2,13 @@
 
 from proctor.api import names
 from proctor.api.scalars import StepState, Verdict
-from proctor.api.testrun import TestRunStatus
+from proctor.api.testrun import StepStatus, TestRunStatus
 from proctor.core import step as steps
 from proctor.core.actions import Decision, Event
+from proctor.core.jobs import child_name
 from proctor.core.observed import AskTarget, ObservedRun
 from proctor.core.plan import Plan
-from proctor.core.progress import condition, fold
+from proctor.core.progress import ENDED, condition, fold
 from proctor.core.results import Trouble
 from proctor.core.verdict import Judgment, worst
 
@@ -18,16 +19,7 @@ def judge(seen: ObservedRun, status: TestRunStatus, plan: Plan) -> RunDecision:
     """Give the verdict of a run whose steps have all ended."""
     if plan.spec.target.selector is not None and seen.target is None:
         return Decision(seen.run.status, questions=frozenset({AskTarget()}))
-    judgments = [
-        Judgment(s.verdict, s.reason, s.message if len(status.steps) == 1 else f"step {s.name}: {s.message}")
-        for s in status.steps
-        if s.verdict is not None
-    ]
-    judgments += [
-        Judgment(Verdict.INCONCLUSIVE, names.STEP_SKIPPED, f"step {s.name}: {s.message}")
-        for s in status.steps
-        if s.state is StepState.SKIPPED
-    ]
+    judgments = _of_steps(status)
     if seen.target is not None:
         after = {(w.kind, w.name): w for w in seen.target}
         before = {(t.kind, t.name): t for t in status.target}
@@ -61,22 +53,41 @@ def judge(seen: ObservedRun, status: TestRunStatus, plan: Plan) -> RunDecision:
 def abort(seen: ObservedRun, status: TestRunStatus) -> RunDecision:
     """End an aborted run: Error, unless a failure was seen."""
     if seen.plan is not None and status.resolved is not None:
-        views = {}
-        for old in status.steps:
-            if old.verdict is None and old.state is StepState.RUNNING:
-                view = steps.observe(seen.plan.step(old.name), old, seen, seen.plan.spec)
-                old, failures, evidence = view.status, view.failures, view.evidence
-                if old.verdict is None:
-                    stopped = steps.end(old, Trouble(names.ABORTED, "the run was aborted"), seen.now)
-                    old = stopped.status
-                views[old.name] = steps.StepView(old, failures, view.omitted, evidence)
-            else:
-                views[old.name] = steps.StepView(old)
+        views = {old.name: _stopped(old, seen, seen.plan) for old in status.steps}
         status = fold(seen, status, views, list(status.resolved.commits))
-    if status.counts.failed:
-        message = f"{status.counts.failed} tests had failed when the run was aborted"
-        return finish(seen, status, Judgment(Verdict.FAILED, names.TESTS_FAILED, message))
-    return finish(seen, status, Judgment(Verdict.ERROR, names.ABORTED, "the run was aborted (spec.abort)"))
+    return interrupt(seen, status, Judgment(Verdict.ERROR, names.ABORTED, "the run was aborted (spec.abort)"))
+
+
+def interrupt(seen: ObservedRun, status: TestRunStatus, why: Judgment) -> RunDecision:
+    """End a run whose steps have not all ended. A failure that was seen is not masked."""
+    failed = worst(judgment for judgment in _of_steps(status) if judgment.verdict is Verdict.FAILED)
+    if failed is not None:
+        why = Judgment(failed.verdict, failed.reason, f"{failed.message}; also {why.reason}: {why.message}")
+    return finish(seen, status, why)
+
+
+def _stopped(old: StepStatus, seen: ObservedRun, plan: Plan) -> steps.StepView:
+    begun = old.job is not None or any(job.name == child_name(seen.run, old.name) for job in seen.jobs)
+    if old.state in ENDED or not begun:
+        return steps.StepView(old)
+    return steps.stop(plan.step(old.name), old, seen, plan.spec, Trouble(names.ABORTED, "the run was aborted"))
+
+
+def _of_steps(status: TestRunStatus) -> list[Judgment]:
+    """Return the judgments of steps, and the failures in steps that have none yet."""
+    found = []
+    for s in status.steps:
+        where = "" if len(status.steps) == 1 else f"step {s.name}: "
+        if s.verdict is not None:
+            found.append(Judgment(s.verdict, s.reason, where + s.message))
+        elif s.counts.failed:
+            found.append(Judgment(Verdict.FAILED, names.TESTS_FAILED, f"{where}{s.counts.failed} tests failed"))
+    found += [
+        Judgment(Verdict.INCONCLUSIVE, names.STEP_SKIPPED, f"step {s.name}: {s.message}")
+        for s in status.steps
+        if s.state is StepState.SKIPPED
+    ]
+    return found
 
 
 def finish(seen: ObservedRun, status: TestRunStatus, judgment: Judgment) -> RunDecision:

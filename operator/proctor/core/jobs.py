@@ -37,6 +37,8 @@ _CONTAINER_SECURITY = {
     "readOnlyRootFilesystem": True,
     "capabilities": {"drop": ["ALL"]},
 }
+# The pods' uid has no entry in /etc/passwd of any image.
+_USER_ENV: list[Manifest] = [{"name": "HOME", "value": TMP}, {"name": "USER", "value": "proctor"}]
 _DEFAULT_RESOURCES = {"requests": {"cpu": "50m", "memory": "96Mi"}}
 
 
@@ -101,7 +103,7 @@ def resolve_job(run: TestRun, plan: Plan, step: Step, runner_image: str) -> Mani
     """Return the Job whose one pod resolves a step's git ref to a commit."""
     labels = _labels(run, plan, role=names.ROLE_RESOLVE, step=step)
     container = _container("resolve", runner_image, ["python3", "-m", "proctor.runner", "resolve"])
-    container["env"] = _own_env(step, None)
+    container["env"] = _USER_ENV + _own_env(step, None)
     container["resources"] = _DEFAULT_RESOURCES
     container["volumeMounts"] = [_mount("plan", names.PLAN_DIR, read_only=True), _mount("tmp", TMP)]
     volumes = [_plan_volume(run), _empty("tmp")]
@@ -128,7 +130,7 @@ def _template(run: TestRun, plan: Plan, step: Step, runner_image: str, commit: s
     runner = plan.spec.runner
     extra = runner.pod_template
     prepare = _container(names.PREPARE_CONTAINER, runner_image, ["python3", "-m", "proctor.runner", "prepare"])
-    prepare["env"] = _own_env(step, commit)
+    prepare["env"] = _USER_ENV + _own_env(step, commit)
     prepare["resources"] = _DEFAULT_RESOURCES
     prepare["volumeMounts"] = [
         _mount("plan", names.PLAN_DIR, read_only=True),
@@ -137,7 +139,7 @@ def _template(run: TestRun, plan: Plan, step: Step, runner_image: str, commit: s
     ]
     main = _container(names.RUNNER_CONTAINER, runner.image or runner_image, ["python3", names.RUNNER_DIR, "run"])
     # Ours come last: of two variables with one name the last counts.
-    main["env"] = [*runner.env, *_target_env(plan), *_own_env(step, commit)]
+    main["env"] = [*_USER_ENV, *runner.env, *_target_env(plan), *_own_env(step, commit)]
     main["envFrom"] = [*runner.env_from, *_target_env_from(plan.spec)]
     main["resources"] = runner.resources or _DEFAULT_RESOURCES
     main["volumeMounts"] = [
@@ -183,7 +185,6 @@ def _own_env(step: Step, commit: str | None) -> list[Manifest]:
     env: list[Manifest] = [
         {"name": names.ENV_STEP, "value": step.name},
         {"name": names.ENV_POD_UID, "valueFrom": {"fieldRef": {"fieldPath": "metadata.uid"}}},
-        {"name": "HOME", "value": TMP},
     ]
     if commit:
         env.append({"name": names.ENV_COMMIT, "value": commit})

@@ -14,7 +14,7 @@ from proctor.core import fields, jobs
 from proctor.core import plan as plans
 from proctor.core import step as steps
 from proctor.core.actions import Action, CreateJob, CreatePlan, Decision, DeleteJob, Event
-from proctor.core.ending import RunDecision, abort, finish, judge
+from proctor.core.ending import RunDecision, abort, finish, interrupt, judge
 from proctor.core.errors import InvalidSpec
 from proctor.core.observed import AskTarget, Job, ObservedRun, Question
 from proctor.core.plan import Plan
@@ -46,7 +46,7 @@ def _plan(seen: ObservedRun, status: TestRunStatus, runner_image: str) -> RunDec
     run, now = seen.run, seen.now
     if status.resolved is not None:
         trouble = Judgment(Verdict.ERROR, names.PLAN_VANISHED, f"ConfigMap {status.resolved.plan} was deleted")
-        return finish(seen, status, trouble) if seen.plan_gone else Decision(status, look_again=now + RECHECK)
+        return interrupt(seen, status, trouble) if seen.plan_gone else Decision(status, look_again=now + RECHECK)
     try:
         if lost := fields.dropped(run.metadata.annotations, seen.raw_spec):
             raise InvalidSpec(names.UNKNOWN_FIELD, f"unknown field {', '.join(lost)}")
@@ -63,9 +63,12 @@ def _plan(seen: ObservedRun, status: TestRunStatus, runner_image: str) -> RunDec
     if seen.target is not None and not seen.target:
         message = "spec.target.selector matches no Deployment, StatefulSet or DaemonSet"
         return finish(seen, status, Judgment(Verdict.ERROR, names.TARGET_NOT_FOUND, message))
-    status = condition(
-        seen, status, names.PLANNED, "True", names.PLANNED, f"plan in ConfigMap {jobs.child_name(run, 'plan')}"
-    )
+    stored_as = jobs.child_name(run, "plan")
+    if seen.plan is None and (refusal := seen.refusals.get(stored_as)):
+        reason = names.QUOTA_EXCEEDED if refusal.quota else names.JOB_REFUSED
+        status = condition(seen, status, names.PLANNED, "False", reason, refusal.message)
+        return finish(seen, status, Judgment(Verdict.ERROR, reason, f"ConfigMap {stored_as}: {refusal.message}"))
+    status = condition(seen, status, names.PLANNED, "True", names.PLANNED, f"plan in ConfigMap {stored_as}")
     status = condition(seen, status, names.SUCCEEDED, "Unknown", "Running", "the run is not finished")
     status = condition(
         seen, status, names.EVIDENCE_STORED, "False", "NoLedger", "attempts are in the pods' logs; there is no ledger"
@@ -74,9 +77,7 @@ def _plan(seen: ObservedRun, status: TestRunStatus, runner_image: str) -> RunDec
         update={
             "suite": plan.suite,
             "started_at": now,
-            "resolved": Resolved(
-                seed=plan.seed, mode=plan.mode, plan=jobs.child_name(run, "plan"), suite_digest=plan.digest
-            ),
+            "resolved": Resolved(seed=plan.seed, mode=plan.mode, plan=stored_as, suite_digest=plan.digest),
             "target": [
                 TargetStatus(kind=w.kind, name=w.name, images=list(w.images), template=w.template)
                 for w in seen.target or ()

@@ -24,7 +24,10 @@ class Ended:
 
 @dataclass(frozen=True)
 class Pod:
-    """A pod of a step. `waiting` is a container's reason and message; `disrupted` the DisruptionTarget's reason."""
+    """A pod of a step. `waiting` is a container's reason and message; `disrupted` the DisruptionTarget's reason.
+
+    `ended_at` is when it ended or was disrupted, where that is known.
+    """
 
     name: str
     uid: str
@@ -44,6 +47,7 @@ class Pod:
     started: bool = False
     prepare: Ended | None = None
     runner: Ended | None = None
+    ended_at: datetime | None = None
 
     @property
     def ended(self) -> bool:
@@ -90,10 +94,14 @@ class Workload:
 
 @dataclass(frozen=True)
 class Refusal:
-    """The API server would not take a Job or pod; `quota` tells a quota, which may pass, from the rest."""
+    """The API server would not take an object; `quota` tells a quota, which may pass, from the rest.
+
+    `since` is when it was first refused.
+    """
 
     message: str
     quota: bool
+    since: datetime | None = None
 
 
 @dataclass(frozen=True)
@@ -132,7 +140,7 @@ Question = AskTarget | AskJob | AskPodRefusal
 
 @dataclass(frozen=True)
 class ObservedRun:
-    """One TestRun and what belongs to it. `refusals` are by Job name; answers are empty until asked for."""
+    """One TestRun and what belongs to it. `refusals` are by the object's name; answers are empty until asked for."""
 
     run: TestRun
     now: datetime

@@ -6,6 +6,7 @@ A pod, and not the operator, talks to the repository: the operator needs no cred
 import json
 import re
 from dataclasses import dataclass
+from datetime import timedelta
 
 from proctor.api import names
 from proctor.api.testsuite import Step
@@ -14,6 +15,8 @@ from proctor.core.jobs import child_name, resolve_part
 from proctor.core.observed import ObservedRun
 from proctor.core.results import Trouble
 
+LAG = timedelta(seconds=10)
+"""How long the pod of a finished Job may stay unseen before its answer counts as lost."""
 _COMMIT = re.compile(r"^[0-9a-f]{40}$")
 
 
@@ -37,15 +40,20 @@ def observe(step: Step, seen: ObservedRun) -> Resolution:
     for pod in sorted(ended, key=lambda pod: pod.created, reverse=True):
         assert pod.runner is not None
         found = _read(pod.runner.message)
-        if found.commit or found.trouble:
+        if found.commit:
             return found
         if trouble.disrupted(pod) is None:
+            if found.trouble:
+                return found
             text = f"pod {pod.name}: exited with code {pod.runner.exit_code} and named no commit"
             return Resolution(trouble=Trouble(names.SOURCE_UNAVAILABLE, text))
     if job.failed is not None:
         obstacle = next((why for pod in pods if (why := trouble.starting(pod))), None)
         text = f"Job {job.name}: {job.message or job.failed}"
         return Resolution(trouble=obstacle or Trouble(names.SOURCE_UNAVAILABLE, text))
+    if job.complete and seen.now >= (job.finished_at or job.created) + LAG:
+        text = f"Job {job.name} ended, but its pod was not seen"
+        return Resolution(trouble=Trouble(names.SOURCE_UNAVAILABLE, text))
     return Resolution(running=True)
 
 

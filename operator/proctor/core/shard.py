@@ -6,6 +6,7 @@ in a lost pod and passed in its successor is flaky.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 
 from proctor.api import names
 from proctor.core import trouble
@@ -16,7 +17,10 @@ from proctor.core.results import OUTCOMES, Failure, Summary, TestSet, Trouble, a
 
 @dataclass(frozen=True)
 class Shard:
-    """What is known of an index. `settled` means that nothing more will come; `obstacle` may still pass."""
+    """What is known of an index. `settled` means that nothing more will come; `obstacle` may still pass.
+
+    `since` is when its latest pod began to start, or was lost; None for a shard without a pod and while one runs.
+    """
 
     index: int
     settled: bool = False
@@ -28,6 +32,7 @@ class Shard:
     omitted: int = 0
     trouble: Trouble | None = None
     obstacle: Trouble | None = None
+    since: datetime | None = None
     evidence: str = ""
 
 
@@ -36,13 +41,20 @@ def observe(index: int, pods: Sequence[Pod]) -> Shard:
     ordered = sorted(pods, key=lambda pod: (pod.created, pod.uid))
     lost = [pod for pod in ordered if trouble.disrupted(pod) is not None]
     last = next((pod for pod in reversed(ordered) if pod not in lost), None)
-    if last is None or not last.ended:
-        if len(lost) > DISRUPTIONS:
-            why = trouble.disrupted(lost[-1])
-            return _settle(index, lost[-1], lost[:-1], why)
-        obstacle = trouble.starting(last) if last is not None else (trouble.disrupted(lost[-1]) if lost else None)
-        return Shard(index, running=last is not None and last.started, obstacle=obstacle)
-    return _settle(index, last, lost, None)
+    if last is not None and last.ended:
+        return _settle(index, last, lost, None)
+    if len(lost) > DISRUPTIONS:
+        return _settle(index, lost[-1], lost[:-1], trouble.disrupted(lost[-1]))
+    if last is not None:
+        return Shard(
+            index,
+            running=last.started,
+            obstacle=trouble.starting(last),
+            since=None if last.started else last.created,
+        )
+    if lost:
+        return Shard(index, obstacle=trouble.disrupted(lost[-1]), since=lost[-1].ended_at or lost[-1].created)
+    return Shard(index)
 
 
 def _settle(index: int, pod: Pod, lost: Sequence[Pod], why: Trouble | None) -> Shard:
@@ -77,20 +89,20 @@ def _with(shard: Shard, summary: Summary, problem: Trouble | None) -> Shard:
 
 
 def _merge_lost(shard: Shard, lost: Summary) -> Shard:
-    """Fold in what a lost pod saw fail: flaky if its successor passed it, failed if its name did not fit."""
+    """Fold in what a lost pod saw fail: flaky if it or its successor passed it, failed if its name did not fit."""
     counts = dict(shard.counts)
     failures = list(shard.failures)
     known = {failure.test for failure in failures}
     for failure in lost.failures:
-        if failure.test in known or failure.outcome not in ("failed", "error"):
+        if failure.test in known or failure.outcome not in ("failed", "error", "flaky"):
             continue
         known.add(failure.test)
-        if shard.omitted or counts.get("passed", 0) == 0:
+        if failure.outcome != "flaky" and (shard.omitted or counts.get("passed", 0) == 0):
             # It may be among the successor's omitted failures, or was never reached: it stays a failure.
             counts["failed"] = counts.get("failed", 0) + 1
             failures.append(failure)
         else:
-            counts["passed"] -= 1
+            counts["passed"] = max(0, counts.get("passed", 0) - 1)
             counts["flaky"] = counts.get("flaky", 0) + 1
             failures.append(Failure(failure.test, "flaky", failure.line))
     if lost.omitted:

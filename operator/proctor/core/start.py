@@ -11,7 +11,7 @@ from proctor.api.testsuite import Step
 from proctor.core import jobs, resolve, turns
 from proctor.core import step as steps
 from proctor.core.actions import Manifest
-from proctor.core.observed import Claim, ObservedRun
+from proctor.core.observed import Claim, ObservedRun, Refusal
 from proctor.core.plan import Plan
 from proctor.core.results import Trouble
 
@@ -72,18 +72,24 @@ def start(
             return Start(steps.end(old, outcome.trouble, now))
         if outcome.commit is None:
             manifest = None if outcome.running else jobs.resolve_job(seen.run, plan, step, runner_image)
-            refused = _refused(seen, jobs.child_name(seen.run, jobs.resolve_part(step.name)), step, old)
-            if refused is not None and manifest is not None:
-                return Start(refused)
-            message = f"resolving {step.source.git.ref} of the git repository"
-            return Start(waiting(names.RESOLVING_SOURCE, message), job=manifest)
+            refusal = seen.refusals.get(jobs.child_name(seen.run, jobs.resolve_part(step.name)))
+            if manifest is None or refusal is None:
+                message = f"resolving {step.source.git.ref} of the git repository"
+                return Start(waiting(names.RESOLVING_SOURCE, message), job=manifest)
+            if trouble := _given_up(refusal, step, seen):
+                return Start(steps.end(old, trouble, now))
+            return Start(waiting(names.QUOTA_EXCEEDED, refusal.message), job=manifest)
         commit = pinned = outcome.commit
-    if refused := _refused(seen, jobs.child_name(seen.run, step.name), step, old):
-        return Start(refused, commit=pinned)
+    refusal = seen.refusals.get(jobs.child_name(seen.run, step.name))
+    if refusal is not None and (trouble := _given_up(refusal, step, seen)):
+        return Start(steps.end(old, trouble, now), commit=pinned)
     wait = turns.may_start(claim(seen, plan, step), held, seen.awaited, seen.budget)
     if wait is not None:
         return Start(waiting(wait.reason, wait.message), commit=pinned)
-    view = waiting(names.WAITING_FOR_PODS, "its Job is being created")
+    if refusal is not None:
+        view = waiting(names.QUOTA_EXCEEDED, refusal.message)
+    else:
+        view = waiting(names.WAITING_FOR_PODS, "its Job is being created")
     return Start(view, job=jobs.step_job(seen.run, plan, step, runner_image, commit), commit=pinned)
 
 
@@ -99,16 +105,12 @@ def claim(seen: ObservedRun, plan: Plan, step: Step) -> Claim:
     )
 
 
-def _refused(seen: ObservedRun, name: str, step: Step, old: StepStatus) -> steps.StepView | None:
-    """Return how a step stands whose Job the API server would not take; a quota may pass until startTimeout."""
-    refusal = seen.refusals.get(name)
-    if refusal is None:
+def _given_up(refusal: Refusal, step: Step, seen: ObservedRun) -> Trouble | None:
+    """Return why a step ends whose Job the API server would not take; a quota may pass until startTimeout."""
+    since = refusal.since or seen.run.status.started_at or seen.now
+    if refusal.quota and seen.now < since + timedelta(seconds=seconds(step.start_timeout)):
         return None
-    reason = names.QUOTA_EXCEEDED if refusal.quota else names.JOB_REFUSED
-    give_up = (seen.run.status.started_at or seen.now) + timedelta(seconds=seconds(step.start_timeout))
-    if refusal.quota and seen.now < give_up:
-        return None
-    return steps.end(old, Trouble(reason, refusal.message), seen.now)
+    return Trouble(names.QUOTA_EXCEEDED if refusal.quota else names.JOB_REFUSED, refusal.message)
 
 
 def _status_of(name: str, views: Mapping[str, steps.StepView], seen: ObservedRun) -> StepStatus:

@@ -41,9 +41,39 @@ def observe(step: Step, before: StepStatus, seen: ObservedRun, spec: TestSuiteSp
     job = next((job for job in seen.jobs if job.name == name), None)
     if job is None:
         return _without_job(name, before, seen)
-    pods = [pod for pod in seen.pods if pod.step == step.name and pod.role == names.ROLE_STEP]
-    parts = [shards.observe(index, [p for p in pods if p.index == index]) for index in range(step.shards)]
-    status = before.model_copy(
+    pods = _pods(step, seen)
+    parts = _parts(step, pods)
+    status = _running(before, job, parts)
+    if all(part.settled for part in parts):
+        return _finish(status, parts, _trouble(parts), seen.now, spec)
+    return _unsettled(step, status, job, pods, parts, seen, spec)
+
+
+def stop(step: Step, before: StepStatus, seen: ObservedRun, spec: TestSuiteSpec, why: Trouble) -> StepView:
+    """Return how a step that is not finished ends now: by `why`, but with all that its pods have reported."""
+    name = child_name(seen.run, step.name)
+    job = next((job for job in seen.jobs if job.name == name), None)
+    if job is None:
+        return end(before, why, seen.now)
+    parts = _parts(step, _pods(step, seen))
+    trouble = _trouble(parts) if all(part.settled for part in parts) else why
+    return _finish(_running(before, job, parts), parts, trouble, seen.now, spec)
+
+
+def _pods(step: Step, seen: ObservedRun) -> list[Pod]:
+    return [pod for pod in seen.pods if pod.step == step.name and pod.role == names.ROLE_STEP]
+
+
+def _parts(step: Step, pods: list[Pod]) -> list[shards.Shard]:
+    return [shards.observe(index, [pod for pod in pods if pod.index == index]) for index in range(step.shards)]
+
+
+def _trouble(parts: list[shards.Shard]) -> Trouble | None:
+    return next((part.trouble for part in parts if part.trouble), None) or shards.coverage(parts)
+
+
+def _running(before: StepStatus, job: Job, parts: list[shards.Shard]) -> StepStatus:
+    return before.model_copy(
         update={
             "state": StepState.RUNNING,
             "reason": "",
@@ -54,10 +84,6 @@ def observe(step: Step, before: StepStatus, seen: ObservedRun, spec: TestSuiteSp
             "counts": _sum([part.counts for part in parts]),
         }
     )
-    if all(part.settled for part in parts):
-        trouble = next((part.trouble for part in parts if part.trouble), None) or shards.coverage(parts)
-        return _finish(status, parts, trouble, seen.now, spec)
-    return _unsettled(step, status, job, pods, parts, seen, spec)
 
 
 def _without_job(name: str, before: StepStatus, seen: ObservedRun) -> StepView:
@@ -84,46 +110,57 @@ def _unsettled(
     if job.failed == "DeadlineExceeded":
         return _finish(status, parts, Trouble(names.DEADLINE_EXCEEDED, f"Job {job.name}: {job.message}"), now, spec)
     if not job.live:
-        lost_at = (job.finished_at or now) + LAG
+        lost_at = (job.finished_at or job.created) + LAG
         if now < lost_at:
             return StepView(status, look_again=lost_at)
         lost = ", ".join(str(part.index) for part in parts if not part.settled)
         trouble = Trouble(names.INCOMPLETE_REPORT, f"Job {job.name} ended but no report came from shard {lost}")
         return _finish(status, parts, trouble, now, spec)
 
-    obstacle = next((part.obstacle for part in parts if part.obstacle), None)
-    questions: frozenset[Question] = frozenset()
+    refused = None
     if not pods and now >= job.created + NO_PODS:
         if job.name not in seen.pod_refusals:
-            questions = frozenset({AskPodRefusal(job.name)})
-        elif refusal := seen.pod_refusals[job.name]:
-            obstacle = Trouble(names.QUOTA_EXCEEDED if refusal.quota else names.JOB_REFUSED, refusal.message)
-    # Shards beyond the parallelism start late by design: their clock starts when a place is free.
-    starting = [part for part in parts if not part.settled and not part.running]
-    live = [part for part in parts if part.running]
-    start_by = job.created + timedelta(seconds=seconds(step.start_timeout))
-    late = len(starting) == len(parts) or obstacle is not None or len(live) + len(starting) <= job.pods
-    latest = max([pod.created for pod in pods if not pod.ended and not pod.started], default=job.created)
-    start_by = max(start_by, latest + timedelta(seconds=seconds(step.start_timeout)))
-    if starting and late and now >= start_by:
-        trouble = obstacle or Trouble(
-            names.START_TIMEOUT, f"no pod of Job {job.name} started within {step.start_timeout}"
+            return StepView(status, questions=frozenset({AskPodRefusal(job.name)}))
+        if refusal := seen.pod_refusals[job.name]:
+            refused = Trouble(names.QUOTA_EXCEEDED if refusal.quota else names.JOB_REFUSED, refusal.message)
+    allowance = timedelta(seconds=seconds(step.start_timeout))
+    start_by = {part.index: since + allowance for part in parts if (since := _starting_since(part, job, pods))}
+    if late := [part for part in parts if part.index in start_by and now >= start_by[part.index]]:
+        trouble = (
+            next((part.obstacle for part in late if part.obstacle), None)
+            or refused
+            or Trouble(names.START_TIMEOUT, f"shard {late[0].index} did not start within {step.start_timeout}")
         )
         return _finish(status, parts, trouble, now, spec)
-    pod_limit = timedelta(seconds=seconds(step.start_timeout) + seconds(step.timeout) + 2 * GRACE)
-    stuck = next((pod for pod in pods if pod.started and not pod.ended and now >= pod.created + pod_limit), None)
+    # A pod's own deadline counts from when a node took it, which may be as late as the start timeout.
+    limit = timedelta(seconds=2 * seconds(step.start_timeout) + seconds(step.timeout) + 2 * GRACE)
+    working = [pod for pod in pods if pod.started and not pod.ended]
+    stuck = next((pod for pod in working if now >= pod.created + limit), None)
     if stuck is not None:
         word = names.NODE_LOST if stuck.deleting or stuck.reason == names.NODE_LOST else names.DEADLINE_EXCEEDED
         trouble = Trouble(word, f"pod {stuck.name} outlived its deadline; its node no longer answers")
         return _finish(status, parts, trouble, now, spec)
+    obstacle = next((part.obstacle for part in parts if part.obstacle), refused)
     if obstacle is not None:
         status = status.model_copy(update={"reason": obstacle.reason, "message": obstacle.message})
-    elif not live:
+    elif not any(part.running for part in parts):
         status = status.model_copy(update={"reason": names.WAITING_FOR_PODS, "message": "its pods are starting"})
-    deadlines = [start_by if starting else now + pod_limit]
+    deadlines = [*start_by.values(), *(pod.created + limit for pod in working)]
     if not pods:
         deadlines.append(now + NO_PODS)
-    return StepView(status, questions=questions, look_again=min(deadlines))
+    return StepView(status, look_again=min(deadlines, default=now + LAG))
+
+
+def _starting_since(part: shards.Shard, job: Job, pods: list[Pod]) -> datetime | None:
+    """Return since when a shard could have started, None while it cannot or need not.
+
+    A shard without a pod waits by design until the Job's parallelism leaves it a place.
+    """
+    if part.settled or part.running or part.since is not None:
+        return part.since
+    if sum(1 for pod in pods if not pod.ended) >= job.pods:
+        return None
+    return max([job.created, *(pod.ended_at or pod.created for pod in pods if pod.ended)])
 
 
 def end(status: StepStatus, trouble: Trouble, now: datetime) -> StepView:

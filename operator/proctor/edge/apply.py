@@ -4,6 +4,7 @@ Every action may be repeated: after a crash the same decision is made and applie
 """
 
 import logging
+from dataclasses import replace
 from typing import Any
 
 from proctor.api import names
@@ -79,11 +80,16 @@ class Writer:
         try:
             self._observer.remember_plan(run.metadata.uid, await self._client.create("configmaps", namespace, manifest))
         except ApiError as error:
+            if error.final:
+                self._refuse(run, name, refusal_of(error))
+                raise LookAgain(error.message) from None
             if error.status != 409:
                 raise
             stored = await self._client.get("configmaps", namespace, name)
             if not _owned(stored, run):
-                raise ApiError(409, names.NAME_CONFLICT, f"ConfigMap {name} belongs to someone else") from None
+                refusal = Refusal("it exists and belongs to someone else", quota=False)
+                self._refuse(run, name, refusal)
+                raise LookAgain(refusal.message) from None
             # Made before a crash, perhaps from an older suite: that plan counts.
             self._observer.remember_plan(run.metadata.uid, stored)
             raise LookAgain(f"plan {name} exists") from None
@@ -92,7 +98,7 @@ class Writer:
         namespace, name = run.metadata.namespace, manifest["metadata"]["name"]
         try:
             self._store.put_child("jobs", await self._client.create("jobs", namespace, manifest))
-            self._observer.refusals.pop(run.metadata.uid, None)
+            self._observer.refusals.get(run.metadata.uid, {}).pop(name, None)
         except ApiError as error:
             if error.status == 409:
                 stored = await self._client.get("jobs", namespace, name)
@@ -104,10 +110,15 @@ class Writer:
                 refusal = refusal_of(error)
             else:
                 raise
-            self._observer.refusals.setdefault(run.metadata.uid, {})[name] = refusal
+            self._refuse(run, name, refusal)
             if not refusal.quota:
                 raise LookAgain(refusal.message) from None
             log.info("Job %s waits for quota: %s", name, refusal.message)
+
+    def _refuse(self, run: Resource, name: str, refusal: Refusal) -> None:
+        """Remember what the API server would not take, and since when."""
+        known = self._observer.refusals.setdefault(run.metadata.uid, {})
+        known[name] = replace(refusal, since=known[name].since if name in known else now())
 
     async def _delete(self, plural: str, namespace: str, name: str, uid: str) -> None:
         try:

@@ -85,7 +85,9 @@ class Client:
                 return items, page["metadata"]["resourceVersion"]
             query["continue"] = token
 
-    async def create(self, plural: str, namespace: str | None, body: Mapping[str, Any], *, dry_run: bool = False) -> Json:
+    async def create(
+        self, plural: str, namespace: str | None, body: Mapping[str, Any], *, dry_run: bool = False
+    ) -> Json:
         """Create an object; unknown fields are refused."""
         query = {"fieldValidation": "Strict", "fieldManager": "proctor"}
         if dry_run:

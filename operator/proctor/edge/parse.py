@@ -56,6 +56,7 @@ def pod(raw: Json) -> Pod:
     scheduled = conditions.get("PodScheduled") or {}
     disruption = conditions.get("DisruptionTarget") or {}
     disrupted = disruption.get("status") == "True"
+    over = disrupted or status.get("phase") in ("Succeeded", "Failed")
     return Pod(
         name=meta["name"],
         uid=meta["uid"],
@@ -75,6 +76,7 @@ def pod(raw: Json) -> Pod:
         started="running" in (main.get("state") or {}) or "terminated" in (main.get("state") or {}),
         prepare=_ended(containers.get(names.PREPARE_CONTAINER), only_failed=True),
         runner=_ended(main),
+        ended_at=_ended_at(containers, disruption) if over else None,
     )
 
 
@@ -111,6 +113,15 @@ def _waiting(containers: dict[str, Json]) -> tuple[str, str] | None:
         if waiting.get("reason") not in (None, "PodInitializing", "ContainerCreating"):
             return waiting["reason"], waiting.get("message", "")
     return None
+
+
+def _ended_at(containers: dict[str, Json], disruption: Json) -> datetime | None:
+    """Return when the last container ended, or when the pod was disrupted if that is all that is known."""
+    ends = [
+        ((container.get("state") or {}).get("terminated") or {}).get("finishedAt") for container in containers.values()
+    ]
+    times = [time_of(end) for end in (*ends, disruption.get("lastTransitionTime")) if end]
+    return max(times, default=None)
 
 
 def _ended(container: Json | None, *, only_failed: bool = False) -> Ended | None:

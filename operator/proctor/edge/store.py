@@ -4,7 +4,7 @@ Reads are immediate and never wait, so that a decision and the claims that it ma
 """
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
