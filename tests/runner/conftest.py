@@ -60,6 +60,10 @@ class Pod:
     step: dict[str, Any] = field(default_factory=dict)
     endpoints: list[dict[str, str]] = field(default_factory=list)
 
+    def version_of(self, module: str) -> str:
+        command = [self.python, "-c", f"import {module}; print({module}.__version__)"]
+        return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+
     @property
     def suites(self) -> Path:
         return self.root / "suites"

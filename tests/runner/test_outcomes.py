@@ -1,7 +1,5 @@
 """What one pod says about its tests: each outcome, its line and its attempts."""
 
-import pytest
-
 from runner.conftest import POD, UID, Pod
 
 
@@ -92,7 +90,7 @@ def test_stdout_holds_records_only_and_they_have_their_fields(pod: Pod) -> None:
     assert [record["kind"] for record in ran.records] == ["start", "collected", "attempt", "end"]
     start, collected, attempt, end = ran.records
     assert (start["run"]["uid"], start["step"], start["index"], start["pod"]) == (UID, "step", 0, POD)
-    assert start["versions"]["pytest"] == pytest.__version__
+    assert start["versions"]["pytest"] == pod.version_of("pytest")
     assert collected["collection"]["count"] == 1
     assert attempt["traceparent"].startswith("00-")
     assert len(attempt["traceparent"]) == 55

@@ -13,7 +13,7 @@ class TerminationLog:
         self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o666)
 
     def write(self, text: str) -> None:
-        """Replace the content. One write covers all that was there, so a reader or a SIGKILL never finds half."""
+        """Replace the content. One write covers all that was there, so a SIGKILL at any point leaves a whole one."""
         content = text.encode()
         size = os.fstat(self._file).st_size
         os.pwrite(self._file, content.ljust(min(size, 1 << 16)), 0)

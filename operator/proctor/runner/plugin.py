@@ -70,7 +70,8 @@ class _Shard:
     def __init__(self, config: pytest.Config, assignment: Assignment, worker: str | None) -> None:
         self._assignment = assignment
         self._worker = worker
-        self._grouped = bool(config.getoption("loadgroup", False))
+        # xdist's main process knows it as `dist`, its workers as `loadgroup`.
+        self._grouped = config.getoption("dist", "no") == "loadgroup" or config.getoption("loadgroup", False)
         self.collected: dict[str, object] | None = None
 
     def identify(self, item: pytest.Item) -> str:
