@@ -116,7 +116,7 @@ def test_function_fixtures_are_made_anew_and_wider_ones_stay(pod: Pod) -> None:
                 record_property("key", TestA.tries)
                 assert capsys.readouterr().out == "printed once\\n"
                 assert TestA.tries == 3
-            def test_last(self, wide): pass
+        def test_outside(wide): pass
         def test_seen():
             assert made == {"function": 3, "class": 1, "module": 1, "session": 1, "wide": 2}
             assert closed == ["function"] * 3 + ["class"]

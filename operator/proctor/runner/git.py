@@ -67,7 +67,7 @@ def check_out(url: str, ref: str, commit: str, secret: Path, destination: Path) 
         except GitFailed:
             _git([*here, "fetch", "--quiet", "--no-tags", "--", url, ref or "HEAD"], environment)
         try:
-            _git([*here, "checkout", "--quiet", "--detach", commit], environment)
+            _git([*here, "checkout", "--quiet", "--force", "--detach", commit], environment)
         except GitFailed as error:
             raise GitFailed(f"commit {commit} is not in {ref!r} of {_redact(url)} any more: {error}") from None
     shutil.rmtree(destination / ".git")  # It names the URL, and the tests need no history.
