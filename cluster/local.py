@@ -59,9 +59,12 @@ def down() -> None:
     """End the cluster and remove all of it but the per-user cache."""
     _need_root()
     with machine.lock():
-        stopped = machine.stop_keeper()
-        machine.remove_leftovers()
-    print("The cluster is gone." if stopped else "No cluster was running; nothing of one is left.")
+        run_steps(
+            [
+                ("end the cluster", lambda: "done" if machine.stop_keeper() else "none was running"),
+                ("remove its files and cgroups", machine.remove_leftovers),
+            ]
+        )
 
 
 def status() -> bool:
