@@ -9,6 +9,7 @@ from typing import Any
 import httpx
 import pytest
 from _helpers.client import User, accepted
+from _helpers.properties import Property, check
 from _helpers.state import Database
 from _helpers.target import Target
 
@@ -27,7 +28,7 @@ DOCUMENTS = [
 
 @dataclass
 class Shop:
-    """A tenant with two users, each of whom has one order."""
+    """A tenant with two users, products and documents."""
 
     tenant_id: str
     alice: User
@@ -39,6 +40,14 @@ class Shop:
 
     def rows(self, table: str, **equal: Any) -> list[dict[str, Any]]:
         return self.database.rows(table, self.tenant_id, **equal)
+
+    def order_once_each(self) -> None:
+        """Let each user place an order. What goes wrong here is a failure of the test, not of its setup."""
+        sent = [(user, accepted(user.send("I would like to buy one Blue Mug"))) for user in (self.alice, self.bob)]
+        for user, episode_id in sent:
+            user.wait(episode_id)
+            orders = len(self.rows("orders", user_id=user.name))
+            check(orders == 1, Property.GOAL_STATE, f"{orders} orders of {user.name} after ordering once, expected 1")
 
     def order_of(self, user: User) -> dict[str, Any]:
         """The user's first order, as the database has it, with its shipment's tracking code."""
@@ -77,23 +86,12 @@ class Platform:
         tenant_id = made.json()["tenant_id"]
         try:
             alice, bob = (User(name, keys[name], self.http) for name in ("alice", "bob"))
-            yield _stocked(Shop(tenant_id, alice, bob, self.database))
+            stored = alice.request("POST", "/v1/documents:batch", json={"documents": DOCUMENTS})
+            if stored.status_code != 200:
+                raise RuntimeError(f"POST /v1/documents:batch gave {stored.status_code}, expected 200")
+            yield Shop(tenant_id, alice, bob, self.database)
         finally:
             self.http.delete(f"/v1/admin/tenants/{tenant_id}", headers=admin).raise_for_status()
-
-
-def _stocked(shop: Shop) -> Shop:
-    """Give the shop its documents, and each user an order."""
-    stored = shop.alice.request("POST", "/v1/documents:batch", json={"documents": DOCUMENTS})
-    if stored.status_code != 200:
-        raise RuntimeError(f"POST /v1/documents:batch gave {stored.status_code}, expected 200")
-    sent = [(user, accepted(user.send("I would like to buy one Blue Mug"))) for user in (shop.alice, shop.bob)]
-    for user, episode_id in sent:
-        user.wait(episode_id)
-        orders = len(shop.rows("orders", user_id=user.name))
-        if orders != 1:
-            raise RuntimeError(f"{orders} orders of {user.name} after ordering once, expected 1: no fixture")
-    return shop
 
 
 @pytest.fixture(scope="session")
