@@ -23,7 +23,7 @@ import httpx
 import psycopg
 
 ROOT = Path(__file__).resolve().parents[2]
-START_SECONDS = 30.0
+START_SECONDS = 60.0
 SUPERUSER_PASSWORD = secrets.token_hex(16)
 
 

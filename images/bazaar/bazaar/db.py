@@ -70,7 +70,7 @@ class Database:
             yield Transaction(connection, None)
 
     async def ping(self) -> None:
-        """Raise if the database does not answer."""
+        """Raise if the database does not answer or has no schema."""
         async with self.without_tenant() as transaction:
             await transaction.row("ping")
 

@@ -40,20 +40,29 @@ REDELIVERIES = Counter("task_redeliveries_total", "Tasks delivered again.")
 class Worker:
     """Runs one task at a time; a process has several."""
 
-    def __init__(self, machine: Machine, js: JetStreamContext, tasks: JetStreamContext.PullSubscription) -> None:
-        self._machine, self._js, self._tasks = machine, js, tasks
+    def __init__(self, machine: Machine, js: JetStreamContext) -> None:
+        self._machine, self._js = machine, js
 
     async def run(self) -> None:
         """Work until cancelled; failures of the servers are logged and tried again."""
         while True:
             try:
-                for message in await self._tasks.fetch(1, timeout=10):
+                tasks = await streams.task_subscription(self._js)
+                try:
+                    await self._work(tasks)
+                finally:
+                    await tasks.unsubscribe()
+            except (nats.errors.Error, sqlalchemy.exc.DBAPIError, sqlalchemy.exc.TimeoutError) as error:
+                LOG.warning("the task waits for its next delivery: %r", error)
+                await asyncio.sleep(1.0)
+
+    async def _work(self, tasks: JetStreamContext.PullSubscription) -> None:
+        while True:
+            try:
+                for message in await tasks.fetch(1, timeout=10):
                     await self._handle(message)
             except nats.errors.TimeoutError:
                 continue  # no task came
-            except (nats.errors.Error, sqlalchemy.exc.DBAPIError) as error:
-                LOG.warning("the task waits for its next delivery: %r", error)
-                await asyncio.sleep(1.0)
 
     async def _handle(self, message: Msg) -> None:
         delivery = message.metadata.num_delivered
@@ -113,14 +122,13 @@ def create_orchestrator(settings: OrchestratorSettings) -> FastAPI:
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         nonlocal client
         client, js = await streams.connect(settings.nats_url, "orchestrator")
-        tasks = await streams.task_subscription(js)
         key = {"X-Internal-Key": settings.internal_key.get_secret_value()}
         async with (
             httpx.AsyncClient(timeout=CALL_SECONDS) as model,
             httpx.AsyncClient(timeout=CALL_SECONDS, base_url=settings.tools_url, headers=key) as tools,
         ):
             machine = Machine(db, ChatModel(model, settings.model_url), tools)
-            workers.extend(asyncio.create_task(Worker(machine, js, tasks).run()) for _ in range(settings.concurrency))
+            workers.extend(asyncio.create_task(Worker(machine, js).run()) for _ in range(settings.concurrency))
             yield
             for worker in workers:
                 worker.cancel()

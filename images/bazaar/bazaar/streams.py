@@ -68,6 +68,10 @@ async def connect(url: SecretStr, name: str) -> tuple[Client, JetStreamContext]:
     async def on_disconnect() -> None:
         LOG.warning("lost the connection to NATS")
 
+    async def on_reconnect() -> None:
+        # The server may have come back without its disk.
+        await asyncio.gather(*(_ensure_stream(js, stream) for stream in _STREAMS))
+
     async def on_error(error: Exception) -> None:
         LOG.warning("NATS: %r", error)
 
@@ -79,6 +83,7 @@ async def connect(url: SecretStr, name: str) -> tuple[Client, JetStreamContext]:
                 max_reconnect_attempts=-1,
                 reconnect_time_wait=0.5,
                 disconnected_cb=on_disconnect,
+                reconnected_cb=on_reconnect,
                 error_cb=on_error,
             )
             js = client.jetstream(timeout=5)
@@ -99,7 +104,7 @@ async def _ensure_stream(js: JetStreamContext, stream: StreamConfig) -> None:
 
 
 async def task_subscription(js: JetStreamContext) -> JetStreamContext.PullSubscription:
-    """The shared durable consumer of TASKS."""
+    """A new pull subscription to the durable consumer that all workers share."""
     config = ConsumerConfig(
         durable_name=CONSUMER,
         ack_policy=AckPolicy.EXPLICIT,

@@ -2,7 +2,7 @@
 SELECT set_config('bazaar.tenant', :tenant_id, true);
 
 -- name: ping
-SELECT 1;
+SELECT tenant_id FROM tenants LIMIT 1;
 
 -- name: insert_tenant
 INSERT INTO tenants (tenant_id, seed, mode, quota_limit, quota_window_seconds)
