@@ -23,7 +23,7 @@ _LEAN = ("/usr/share/doc/*", "/usr/share/man/*", "/usr/share/locale/*", "/usr/sh
 
 def buildah(*arguments: str | Path) -> list[str]:
     """A buildah command on our own storage."""
-    folders = ["--root", str(cache_dir() / "buildah"), "--runroot", "/run/proctor-buildah"]
+    folders = ["--root", str(cache_dir() / "buildah"), "--runroot", str(cache_dir() / "buildah-run")]
     return ["nice", "buildah", *folders, "--storage-driver", "overlay", *(str(word) for word in arguments)]
 
 

@@ -49,11 +49,12 @@ def test_every_input_changes_the_tag(repo: Path, changed: str) -> None:
 
 
 def test_what_is_no_input_leaves_the_tag_alone(repo: Path) -> None:
-    before = _reference(repo, "app")
+    before = _reference(repo, "app"), _reference(repo, "plain")
     (repo / "src/notes.md").write_text("rewritten\n")
-    (repo / "src/__pycache__").mkdir()
-    (repo / "src/__pycache__/a.py").write_text("compiled\n")
-    assert _reference(repo, "app") == before
+    for folder in ("src", "images/plain"):
+        (repo / folder / "__pycache__").mkdir()
+        (repo / folder / "__pycache__/a.py").write_text("compiled\n")
+    assert (_reference(repo, "app"), _reference(repo, "plain")) == before
 
 
 def test_moving_content_from_one_file_to_another_changes_the_tag(repo: Path) -> None:
