@@ -22,7 +22,11 @@ IMAGES = {
     "coredns": "localhost/coredns:v1.12.1",
     "pause": "localhost/pause:3.10.1",
 }
-_LIGHT = {"resources": {"requests": {"cpu": "20m", "memory": "32Mi"}}}
+# Requests in thousandths of a CPU: small, so that two cores hold the tests as well, but in proportion to the work, because
+# they are also each one's share when everything is busy.
+_REQUESTS = {"kube-apiserver": 150, "etcd": 80, "kube-controller-manager": 60, "kube-scheduler": 30, "coredns": 20}
+# There is one of each: an election has no use, and a lease lost on a busy machine would restart it.
+_ALONE = {"leader-elect": "false"}
 
 
 def kubeadm_config(shape: Shape, patches_dir: str) -> str:
@@ -61,10 +65,10 @@ def kubeadm_config(shape: Shape, patches_dir: str) -> str:
                     cluster_patch,
                     "controllerManager",
                     # kubeadm mounts this path from the node, and /usr is the host's.
-                    {"flex-volume-plugin-dir": "/var/lib/kubelet/volumeplugins"},
+                    {"flex-volume-plugin-dir": "/var/lib/kubelet/volumeplugins", **_ALONE},
                 )
             },
-            "scheduler": {"extraArgs": _extra(cluster_patch, "scheduler", {})},
+            "scheduler": {"extraArgs": _extra(cluster_patch, "scheduler", _ALONE)},
             "etcd": {"local": etcd},
         },
         {
@@ -93,13 +97,17 @@ def kubeadm_config(shape: Shape, patches_dir: str) -> str:
 
 
 def kubeadm_patches() -> dict[str, str]:
-    """Patch files by name: small requests, so that two cores hold the tests as well."""
+    """Patch files by name: resource requests for two cores, one CoreDNS."""
+
+    def container(name: str) -> dict[str, Any]:
+        return {"name": name, "resources": {"requests": {"cpu": f"{_REQUESTS[name]}m", "memory": "32Mi"}}}
+
     files: dict[str, Any] = {
-        f"{name}+strategic.yaml": {"spec": {"containers": [{"name": name, **_LIGHT}]}}
+        f"{name}+strategic.yaml": {"spec": {"containers": [container(name)]}}
         for name in ("kube-apiserver", "kube-controller-manager", "kube-scheduler", "etcd")
     }
     files["corednsdeployment+strategic.yaml"] = {
-        "spec": {"replicas": 1, "template": {"spec": {"containers": [{"name": "coredns", **_LIGHT}]}}}
+        "spec": {"replicas": 1, "template": {"spec": {"containers": [container("coredns")]}}}
     }
     return {name: yaml.safe_dump(patch) for name, patch in files.items()}
 
