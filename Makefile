@@ -43,7 +43,7 @@ unit: $(STAMP) ## the tests that need no cluster
 	@command -v redis-server >/dev/null || { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; } || \
 		{ echo "the tests of bazaar need redis-server: apt-get install redis-server" >&2; exit 1; }
 	@command -v redis-server >/dev/null || { apt-get update -q && apt-get install -q -y --no-install-recommends redis-server; }
-	$(PYTEST) -m "not e2e" -n 2
+	$(PYTEST) -m "not e2e" -n 2 --dist loadgroup
 
 .PHONY: e2e
 e2e: install ## the tests that need a cluster with Proctor, which is brought up first
