@@ -22,8 +22,8 @@ IMAGES = {
     "coredns": "localhost/coredns:v1.12.1",
     "pause": "localhost/pause:3.10.1",
 }
-# Requests in thousandths of a CPU: small, so that two cores hold the tests as well, but in proportion to the work, because
-# they are also each one's share when everything is busy.
+# Requests in thousandths of a CPU: small, so that two cores hold the tests as well, but in proportion to the work,
+# because they are also each one's share when everything is busy.
 _REQUESTS = {"kube-apiserver": 150, "etcd": 80, "kube-controller-manager": 60, "kube-scheduler": 30, "coredns": 20}
 # There is one of each: an election has no use, and a lease lost on a busy machine would restart it.
 _ALONE = {"leader-elect": "false"}
