@@ -78,6 +78,8 @@ class Cluster:
     history: list[TestRunStatus] = field(default_factory=list)
     look_again: datetime | None = None
     serial: int = 0
+    crashes: list[bool] = field(default_factory=list)
+    """Whether the operator is killed in the coming passes, after the actions and before the status is written."""
 
     @property
     def status(self) -> TestRunStatus:
@@ -148,6 +150,9 @@ class Cluster:
                     self.remove_job(name)
                 case _:
                     raise AssertionError(f"a run does not ask for {action}")
+        if self.crashes and self.crashes.pop(0):
+            self.plan = self.plan if self.run.status.resolved is not None else None  # the memory of a process
+            return decision
         self.write(decision)
         return decision
 
@@ -163,10 +168,10 @@ class Cluster:
     def settle(self, passes: int = 40) -> None:
         """Make passes until the status stands still."""
         for _ in range(passes):
-            before = self.run.status, dict(self.jobs)
+            before = self.run.status, dict(self.jobs), bool(self.crashes)
             self.step()
             self.live()
-            if (self.run.status, self.jobs) == before:
+            if (self.run.status, self.jobs, False) == before:
                 return
         raise AssertionError(f"no rest after {passes} passes: {self.story}")
 

@@ -45,7 +45,7 @@ _DEFAULT_RESOURCES = {"requests": {"cpu": "50m", "memory": "96Mi"}}
 def child_name(run: TestRun, part: str) -> str:
     """Return the name of a run's child: readable, at most MAX_NAME characters, no dots, unique by uid and part."""
     digest = hashlib.sha256(f"{run.metadata.uid}/{part}".encode()).hexdigest()[:8]
-    tail = f"{part[:20].strip('-')}-{digest}"
+    tail = f"{part[:20].replace('.', '-').strip('-')}-{digest}"
     head = run.metadata.name.replace(".", "-")[: MAX_NAME - len(tail) - 1].strip("-")
     return f"{head}-{tail}"
 
@@ -92,7 +92,8 @@ def step_job(run: TestRun, plan: Plan, step: Step, runner_image: str, commit: st
             "rules": [{"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]}]
         },
         # A backstop: it deletes pods and with them the evidence, so it must never come first.
-        "activeDeadlineSeconds": (pod_deadline + GRACE) * (1 + DISRUPTIONS) * waves + seconds(step.start_timeout),
+        # Each pod may wait for a node, then work to its own deadline, then take its grace period to end.
+        "activeDeadlineSeconds": (seconds(step.start_timeout) + pod_deadline + GRACE) * (1 + DISRUPTIONS) * waves,
         "template": _template(run, plan, step, runner_image, commit, pod_deadline),
     }
     metadata = _metadata(run, plan, step.name, role=names.ROLE_STEP, step=step)

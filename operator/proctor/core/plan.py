@@ -17,6 +17,10 @@ from proctor.api.testsuite import Source, Step, TestSuite, TestSuiteSpec
 from proctor.core.errors import InvalidSpec
 
 VERSION = 1
+VOLUMES = frozenset(
+    {"configMap", "csi", "downwardAPI", "emptyDir", "ephemeral", "persistentVolumeClaim", "projected", "secret"}
+)
+"""The kinds of volumes that Pod Security `restricted` allows."""
 
 
 @dataclass(frozen=True)
@@ -82,6 +86,19 @@ def check_supported(spec: TestSuiteSpec) -> None:
             raise InvalidSpec(names.NOT_SUPPORTED, f"{where}.gates: gates are not available in this version")
     if spec.impact is not Impact.DISABLED:
         raise InvalidSpec(names.NOT_SUPPORTED, f"spec.impact: {spec.impact} is not available in this version")
+    for index, volume in enumerate(spec.runner.pod_template.volumes if spec.runner.pod_template else ()):
+        _check_volume(f"spec.runner.podTemplate.volumes[{index}]", volume)
+
+
+def _check_volume(where: str, volume: dict[str, Any]) -> None:
+    """Refuse what would lift the pod out of Pod Security `restricted`, whatever its namespace enforces."""
+    kinds = set(volume) - {"name"}
+    if not kinds or kinds - VOLUMES:
+        found = ", ".join(sorted(kinds - VOLUMES)) or "no kind"
+        raise InvalidSpec(names.INVALID_SPEC, f"{where}: {found}; allowed are {', '.join(sorted(VOLUMES))}")
+    sources = (volume.get("projected") or {}).get("sources") or []
+    if any("serviceAccountToken" in source for source in sources):
+        raise InvalidSpec(names.INVALID_SPEC, f"{where}: serviceAccountToken; runner pods hold no API token")
 
 
 def document(run: TestRun, plan: Plan) -> dict[str, Any]:

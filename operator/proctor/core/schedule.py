@@ -8,6 +8,8 @@ from cronsim import CronSim, CronSimError
 from proctor.api import names
 from proctor.core.errors import InvalidSpec
 
+FIELDS = 5
+"""cronsim takes a sixth, seconds; a run a second is no schedule."""
 LOOK_BACK = timedelta(days=7)
 MAX_MISSED = 20000
 """More missed times than minutes in LOOK_BACK cannot be."""
@@ -19,6 +21,9 @@ def check(expression: str, time_zone: str) -> None:
         ZoneInfo(time_zone)
     except (ZoneInfoNotFoundError, ValueError):
         raise InvalidSpec(names.INVALID_SPEC, f"spec.run.timeZone: {time_zone!r} is not an IANA time zone") from None
+    if len(expression.split()) != FIELDS:
+        text = f"spec.run.schedule: {expression!r}: give {FIELDS} fields, minute hour day month weekday"
+        raise InvalidSpec(names.INVALID_SPEC, text)
     try:
         next(CronSim(expression, datetime(2000, 1, 1, tzinfo=UTC)))
     except (CronSimError, StopIteration) as error:
