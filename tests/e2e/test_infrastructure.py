@@ -1,6 +1,9 @@
 """Invariant 11: a suite that cannot run ends with the reason within its limits. Nothing hangs."""
 
+from pathlib import Path
+
 import pytest
+import yaml
 
 from e2e.world import World, counts, one_step
 from proctor.edge.client import Json
@@ -17,7 +20,7 @@ def condition(status: Json, kind: str) -> Json:
 
 async def test_invariant_11_bad_image(world: World) -> None:
     await world.files("case", PASSING)
-    suite = one_step("case", runner={"image": "localhost/does-not-exist:1"}, step={"startTimeout": "8s"})
+    suite = one_step("case", runner={"image": "localhost/does-not-exist:1"}, step={"startTimeout": "25s"})
     await world.apply_run("case", {"suite": suite})
     waiting = await world.until("case", lambda s: any(c["reason"] == "ImagePullError" for c in s.get("conditions", [])))
     assert condition(waiting, "Started")["status"] == "False"
@@ -84,10 +87,9 @@ async def test_invariant_11_a_missing_secret(world: World) -> None:
 
 
 async def test_a_user_image_without_pytest(world: World) -> None:
-    """The operator's own image has Python and no pytest."""
-    (deployment,), _ = await world.client.list("deployments", "proctor-system", "app.kubernetes.io/name=proctor")
-    image = deployment["spec"]["template"]["spec"]["containers"][0]["image"]
-    status = await world.run("case", PASSING, runner={"image": image})
+    """bazaar's image has Python and no pytest."""
+    images = yaml.safe_load((Path(__file__).parents[2] / "build" / "images.yaml").read_text())["images"]
+    status = await world.run("case", PASSING, runner={"image": images["bazaar"]})
     assert (status["verdict"], status["reason"]) == ("Error", "RunnerIncompatible")
     assert "pytest" in status["message"]
 

@@ -12,16 +12,6 @@ pytestmark = pytest.mark.e2e
 
 PASSING = {"test_a.py": "def test_a(): pass"}
 SLOW = {"test_a.py": "import time\ndef test_a(): time.sleep(45)"}
-GATED = {
-    "test_a.py": """
-import pathlib, time
-def test_a():
-    end = time.time() + 60
-    while time.time() < end and "go" not in pathlib.Path("/gate/state").read_text():
-        time.sleep(0.2)
-    assert time.time() < end
-"""
-}
 
 
 def running(status: Json) -> bool:
@@ -91,18 +81,13 @@ async def test_a_suite_edited_in_the_middle_changes_the_next_run_only(world: Wor
 
 
 async def test_target_rolled_out_in_the_middle_is_inconclusive(world: World) -> None:
-    await world.files("gate", {"state": "wait"})
-    await world.files("case", GATED)
+    await world.files("case", {"test_a.py": "import time\ndef test_a(): time.sleep(6)"})
     await deployment(world, "shop")
     target = {"name": "shop", "selector": {"matchLabels": {"app": "shop"}}}
-    mount = {"volumes": [{"name": "gate", "configMap": {"name": "gate"}}]}
-    mount["volumeMounts"] = [{"name": "gate", "mountPath": "/gate"}]
-    suite = one_step("case", target=target, runner={"podTemplate": mount})
-    await world.apply_run("case", {"suite": suite})
+    await world.apply_run("case", {"suite": one_step("case", target=target)})
     await world.until("case", running)
     template = {"spec": {"template": {"metadata": {"annotations": {"rolled": "out"}}}}}
     await world.client.merge("deployments", world.namespace, "shop", template)
-    await world.client.merge("configmaps", world.namespace, "gate", {"data": {"state": "go"}})
     status = await world.verdict("case")
     assert (status["verdict"], status["reason"]) == ("Inconclusive", "TargetChanged")
     assert "Deployment/shop" in status["message"]

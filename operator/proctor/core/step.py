@@ -184,7 +184,7 @@ def _finish(
         _ended(status, judgment, now),
         failures=failures,
         omitted=sum(part.omitted for part in parts),
-        evidence=tuple(part.evidence for part in parts),
+        evidence=tuple(part.evidence for part in parts if part.evidence),
     )
 
 
