@@ -6,13 +6,13 @@ One cause makes one run: the run's name is a function of the cause, so repeating
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
-from datetime import datetime, timedelta
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
 
 from proctor.api import names
 from proctor.api.scalars import Concurrency, Trigger, Verdict, seconds
 from proctor.api.testrun import TestRun
-from proctor.api.testsuite import LastRun, TestSuite, TestSuiteStatus
+from proctor.api.testsuite import LastRun, RunPolicy, TestSuite, TestSuiteStatus
 from proctor.core import conditions, fields, schedule
 from proctor.core.actions import AbortRun, Action, CreateRun, Decision, DeleteRun, Event, Manifest
 from proctor.core.errors import InvalidSpec
@@ -22,16 +22,21 @@ from proctor.core.plan import check_supported
 TARGET_PERIOD = timedelta(seconds=5)
 """How often the target is looked at for a rollout."""
 NO_TARGET = "none"
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 SuiteDecision = Decision[TestSuiteStatus]
 
 
 @dataclass(frozen=True)
 class Cause:
-    """Why a run is due: the trigger's word, and a key that is equal for equal causes."""
+    """Why a run is due: the trigger's word, and a key that is equal for equal causes.
+
+    A cause may come again, as when an edit is taken back: `after` is the uid of the latest run of another cause.
+    """
 
     trigger: str
     key: str
+    after: str = ""
 
 
 def decide(seen: ObservedSuite) -> SuiteDecision:
@@ -52,7 +57,12 @@ def decide(seen: ObservedSuite) -> SuiteDecision:
     except InvalidSpec as error:
         return _refuse(seen, status, error.reason, error.message)
     accepted = conditions.get(status.conditions, names.ACCEPTED)
-    fresh = accepted is None or accepted.observed_generation != suite.metadata.generation
+    fresh = (
+        accepted is None
+        or accepted.observed_generation != suite.metadata.generation
+        # What _check found may be mended without a new generation: a dropped field was never stored.
+        or (accepted.status == "False" and accepted.reason != names.JOB_REFUSED)
+    )
     questions: set[Question] = set()
     if fresh and seen.dry_run is None:
         questions.add(AskPodRefusal(suite.metadata.name))
@@ -79,13 +89,21 @@ def _run(seen: ObservedSuite, status: TestSuiteStatus, live: list[TestRun], watc
     due, status = _due(seen, status)
     if policy.schedule:
         upcoming = schedule.next_after(policy.schedule, policy.time_zone, now)
-        status = status.model_copy(update={"next_schedule_time": upcoming})
         times.append(upcoming)
+        if _overdue(policy, status, now) is None:
+            status = status.model_copy(update={"next_schedule_time": upcoming})
+    else:
+        status = status.model_copy(update={"next_schedule_time": None})
     if expiry := _next_expiry(seen):
         times.append(expiry)
     look_again = min(times, default=None)
     if due is None or suite.spec.suspend:
         return Decision(status, actions=tuple(actions), look_again=look_again)
+    due, made = _place(due, seen.runs)
+    if made is not None:
+        # The run was made, but not noted: a crash, or a conflict, before the status was written.
+        event = Event("RunStarted", f"TestRun {made.metadata.name} ({due.trigger})")
+        return Decision(_handled(suite, status, due, seen), tuple(actions), (event,), look_again)
     if live and policy.concurrency is Concurrency.FORBID:
         return Decision(status, actions=tuple(actions), look_again=look_again)
     if policy.concurrency is Concurrency.REPLACE:
@@ -113,11 +131,31 @@ def _due(seen: ObservedSuite, status: TestSuiteStatus) -> tuple[Cause | None, Te
                 status = status.model_copy(update={"target_fingerprint": now_is})
         elif settled and now_is not in (status.target_fingerprint, NO_TARGET):
             return Cause(Trigger.TARGET_CHANGE.value, now_is), status
-    if policy.schedule:
-        since = status.last_schedule_time or suite.metadata.creation_timestamp or now
-        if at := schedule.latest_due(policy.schedule, policy.time_zone, since, now):
-            return Cause("Schedule", at.isoformat()), status
+    if at := _overdue(policy, status, now):
+        return Cause("Schedule", at.isoformat()), status
     return None, status
+
+
+def _overdue(policy: RunPolicy, status: TestSuiteStatus, now: datetime) -> datetime | None:
+    """Return the latest scheduled time that has come since one was announced: a new schedule has missed nothing."""
+    announced = status.next_schedule_time
+    if not policy.schedule or announced is None or announced > now:
+        return None
+    return schedule.latest_due(policy.schedule, policy.time_zone, announced - timedelta(seconds=1), now)
+
+
+def _place(due: Cause, runs: Sequence[TestRun]) -> tuple[Cause, TestRun | None]:
+    """Return the cause with the run that it comes after, and the latest run if that is of this very cause."""
+    own = sorted(
+        (run for run in runs if names.ANNOTATION_TRIGGER_KEY in run.metadata.annotations),
+        key=lambda run: (run.metadata.creation_timestamp or _EPOCH, run.metadata.name),
+    )
+
+    def of_this(run: TestRun) -> bool:
+        return (run.spec.trigger, run.metadata.annotations[names.ANNOTATION_TRIGGER_KEY]) == (due.trigger, due.key)
+
+    before = next((run.metadata.uid for run in reversed(own) if not of_this(run)), "")
+    return replace(due, after=before), own[-1] if own and of_this(own[-1]) else None
 
 
 def _handled(suite: TestSuite, status: TestSuiteStatus, due: Cause, seen: ObservedSuite) -> TestSuiteStatus:
@@ -126,13 +164,16 @@ def _handled(suite: TestSuite, status: TestSuiteStatus, due: Cause, seen: Observ
     if seen.target is not None and all(workload.settled for workload in seen.target):
         update["target_fingerprint"] = fingerprint(seen.target)
     if due.trigger == "Schedule":
+        policy = suite.spec.run
+        assert policy.schedule, "only a schedule makes a run by schedule"
         update["last_schedule_time"] = datetime.fromisoformat(due.key)
+        update["next_schedule_time"] = schedule.next_after(policy.schedule, policy.time_zone, seen.now)
     return status.model_copy(update=update)
 
 
 def run_manifest(suite: TestSuite, due: Cause) -> Manifest:
     """Return the TestRun that one cause makes."""
-    key = f"{suite.metadata.uid}/{due.trigger}/{due.key}"
+    key = f"{suite.metadata.uid}/{due.trigger}/{due.key}/{due.after}"
     tail = hashlib.sha256(key.encode()).hexdigest()[:8]
     return {
         "apiVersion": names.API_VERSION,
