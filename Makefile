@@ -13,6 +13,7 @@ PYTHON := $(VENV)/bin/python
 LOCK := requirements/dev.txt
 STAMP := $(VENV)/.installed-$(shell cat $(LOCK) pyproject.toml | sha256sum | cut -c1-16)
 FAKE_NODES ?= 0
+FAULTS ?=
 export CLUSTER
 
 # kubectl and helm of the cluster, and the way to it; only `up` and what comes after it may ask for them.
@@ -47,7 +48,8 @@ unit: $(STAMP) ## the tests that need no cluster
 
 .PHONY: e2e
 e2e: install ## the tests that need a cluster with Proctor, which is brought up first
-	$(WITH_CLUSTER) PROCTOR_E2E=1 exec $(PYTEST) -m e2e
+	$(WITH_CLUSTER) PROCTOR_E2E=1 $(PYTEST) -m "e2e and alone"
+	$(WITH_CLUSTER) PROCTOR_E2E=1 exec $(PYTEST) -m "e2e and not alone" -n 3
 
 .PHONY: up
 up: $(STAMP) ## bring up the cluster (again)
@@ -71,8 +73,21 @@ install: images ## install or upgrade Proctor in the cluster
 		--values build/images.yaml --take-ownership --wait --timeout 5m
 
 .PHONY: demo
-demo: install ## show the whole of it
-	$(WITH_CLUSTER) $(PYTHON) -m cluster demo
+demo: install ## the example platform, a suite, a verdict; FAULTS=idempotency_ignored plants a fault in the platform
+	$(WITH_CLUSTER) helm upgrade --install bazaar helm/bazaar --namespace bazaar --create-namespace \
+		--values build/images.yaml --set-string faults='$(FAULTS)' --wait --timeout 5m
+	$(WITH_CLUSTER) kubectl apply -f suites/t03_journeys/suite.yaml
+	$(WITH_CLUSTER) proctor run journeys -n bazaar --wait --join --timeout 10m
+
+.PHONY: bench-latency
+bench-latency: install ## TestRun created -> its pod exists, beside a bare Job
+	$(WITH_CLUSTER) PYTHONPATH=tests $(PYTHON) tests/bench/latency.py
+
+.PHONY: bench-scale
+bench-scale: FAKE_NODES = 2
+bench-scale: install ## 1,000 runs to Passed on fake nodes, beside 1,000 bare Jobs; the operator's memory
+	$(WITH_CLUSTER) helm upgrade proctor helm/proctor --namespace proctor-system --reuse-values --set maxPods=2000 --wait
+	$(WITH_CLUSTER) PYTHONPATH=tests $(PYTHON) tests/bench/scale.py
 
 .PHONY: generate
 generate: $(STAMP) ## write the generated files

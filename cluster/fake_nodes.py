@@ -1,8 +1,8 @@
 """Fake nodes by kwok: thousands of pods that start and finish without a machine, for measuring controllers.
 
 kwok runs beside the kubelet inside the cluster's namespaces and plays the stages of its own module (pod and node
-"fast", node heartbeat), with one difference from cluster/stages: a Job's pod that carries proctor.dev/fake-summary ends
-with that annotation as its termination message, as a real runner would.
+"fast", node heartbeat), with one difference from cluster/stages: a Job's pod ends once it carries
+proctor.dev/fake-summary, with that annotation as its termination message, as a real runner would.
 """
 
 from __future__ import annotations

@@ -76,6 +76,9 @@ def _parser() -> argparse.ArgumentParser:
     start.add_argument("suite", metavar="SUITE", help="name of the TestSuite (`kubectl get psuite` lists them)")
     start.add_argument("--wait", action="store_true", help="watch the run, and end with the code of its verdict")
     start.add_argument(
+        "--join", action="store_true", help="if a run of the suite goes on (`kubectl apply` starts one), take that one"
+    )
+    start.add_argument(
         "--step", action="append", default=[], metavar="NAME", help="run only this step; may be repeated"
     )
     start.add_argument("--mode", choices=[mode.value for mode in Mode], help="instead of the suite's mode")
@@ -128,10 +131,11 @@ def main(argv: list[str] | None = None) -> int:
 def _dispatch(options: argparse.Namespace, rest: list[str]) -> int:
     match options.command:
         case "run":
-            namespace, name = run.create(
+            joined = run.live(options.suite, namespace=options.namespace) if options.join else None
+            namespace, name = joined or run.create(
                 options.suite, namespace=options.namespace, steps=options.step, mode=options.mode, seed=options.seed
             )
-            print(f"testrun.proctor.dev/{name} created in {namespace}")
+            print(f"testrun.proctor.dev/{name} {'goes on' if joined else 'created'} in {namespace}")
             if not options.wait:
                 return 0
             return watch(name, namespace=namespace, timeout_seconds=options.timeout)

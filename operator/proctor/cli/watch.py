@@ -4,7 +4,7 @@ import sys
 import time
 from collections.abc import Callable
 
-from proctor.api.names import ACCEPTED, GROUP, STARTED
+from proctor.api.names import ACCEPTED, GROUP, LABEL_RUN, STARTED
 from proctor.api.scalars import StepState, Verdict
 from proctor.api.testrun import TestRunStatus
 from proctor.cli import kubectl
@@ -47,6 +47,7 @@ def watch(
             if status.verdict is not None:
                 line.end()
                 print(report(run, status))
+                print(_further(run, found["metadata"]["namespace"]))
                 return EXIT_CODES[status.verdict]
             line.show(f"{run}: {progress(status)}")
         sleep(_PAUSE_SECONDS)
@@ -93,12 +94,31 @@ def report(run: str, status: TestRunStatus) -> str:
         f"{counts.flaky} flaky, {counts.quarantined} quarantined"
         + (f" in {status.duration}" if status.duration else ""),
     ]
+    lines += _table(status)
     lines += [f"  {item.outcome}: [{item.step}] {item.test}: {item.line}" for item in status.failures]
     if status.failures_omitted:
         lines.append(f"  and {status.failures_omitted} more")
     if status.report_url:
         lines.append(f"  {status.report_url}")
     return "\n".join(lines)
+
+
+def _table(status: TestRunStatus) -> list[str]:
+    rows: list[tuple[str, ...]] = [
+        ("STEP", "VERDICT", "REASON", "PASSED", "FAILED", "ERROR", "FLAKY", "SHARDS", "DURATION")
+    ]
+    for step in status.steps:
+        counts = (step.counts.passed, step.counts.failed, step.counts.error, step.counts.flaky, len(step.shards))
+        rows.append((step.name, step.verdict or step.state, step.reason, *map(str, counts), step.duration))
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return ["  " + "  ".join(map(str.ljust, row, widths)).rstrip() for row in rows] if status.steps else []
+
+
+def _further(run: str, namespace: str) -> str:
+    return (
+        f"look further:\n  kubectl describe testruns.{GROUP} -n {namespace} {run}\n"
+        f"  kubectl logs -n {namespace} -l {LABEL_RUN}={run} -c runner --tail=-1   # every attempt, one JSON line each"
+    )
 
 
 class _Line:
