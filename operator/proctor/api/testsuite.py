@@ -8,10 +8,9 @@ from zoneinfo import ZoneInfo
 from pydantic import Field, field_validator, model_validator
 
 from proctor.api.base import Condition, LabelSelector, LocalReference, ResourceModel, Rule, SpecModel, StatusModel
-from proctor.api.pods import Runner as Runner
+from proctor.api.pods import Runner
 from proctor.api.scalars import Concurrency, Duration, Impact, Mode, Name, OnFlaky, Trigger, Verdict
-from proctor.api.step import Source as Source
-from proctor.api.step import Step as Step
+from proctor.api.step import Step
 
 
 class Endpoint(SpecModel):

@@ -9,9 +9,11 @@ import json
 from typing import Any
 
 from proctor.api import names
+from proctor.api.pods import Runner
 from proctor.api.scalars import seconds
+from proctor.api.step import Step
 from proctor.api.testrun import TestRun
-from proctor.api.testsuite import Runner, Step, TestSuiteSpec
+from proctor.api.testsuite import TestSuiteSpec
 from proctor.core.actions import Manifest
 from proctor.core.plan import Plan, document
 

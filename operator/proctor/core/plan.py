@@ -12,8 +12,9 @@ from typing import Any
 
 from proctor.api import names
 from proctor.api.scalars import Impact, Mode, StepKind, seconds
+from proctor.api.step import Source, Step
 from proctor.api.testrun import TestRun
-from proctor.api.testsuite import Source, Step, TestSuite, TestSuiteSpec
+from proctor.api.testsuite import TestSuite, TestSuiteSpec
 from proctor.core.errors import InvalidSpec
 
 VERSION = 1

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from proctor.api import names
-from proctor.api.testsuite import Step
+from proctor.api.step import Step
 from proctor.core import trouble
 from proctor.core.jobs import child_name, resolve_part
 from proctor.core.observed import ObservedRun

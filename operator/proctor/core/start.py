@@ -6,8 +6,8 @@ from datetime import timedelta
 
 from proctor.api import names
 from proctor.api.scalars import StepState, Verdict, seconds
+from proctor.api.step import Step
 from proctor.api.testrun import PinnedCommit, StepStatus
-from proctor.api.testsuite import Step
 from proctor.core import jobs, resolve, turns
 from proctor.core import step as steps
 from proctor.core.actions import Manifest

@@ -9,8 +9,9 @@ from datetime import datetime, timedelta
 
 from proctor.api import names
 from proctor.api.scalars import OnFlaky, StepState, seconds
+from proctor.api.step import Step
 from proctor.api.testrun import Counts, JobReference, ShardStatus, StepStatus
-from proctor.api.testsuite import Step, TestSuiteSpec
+from proctor.api.testsuite import TestSuiteSpec
 from proctor.core import shard as shards
 from proctor.core import verdict
 from proctor.core.jobs import GRACE, child_name

@@ -10,11 +10,11 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
 from proctor.api import names
-from proctor.api.scalars import Concurrency, Trigger, Verdict, seconds
+from proctor.api.scalars import Concurrency, Trigger
 from proctor.api.testrun import TestRun
 from proctor.api.testsuite import LastRun, RunPolicy, TestSuite, TestSuiteStatus
-from proctor.core import conditions, fields, schedule
-from proctor.core.actions import AbortRun, Action, CreateRun, Decision, DeleteRun, Event, Manifest
+from proctor.core import conditions, fields, retention, schedule
+from proctor.core.actions import AbortRun, Action, CreateRun, Decision, Event, Manifest
 from proctor.core.errors import InvalidSpec
 from proctor.core.observed import AskPodRefusal, AskTarget, ObservedSuite, Question, Workload
 from proctor.core.plan import check_supported
@@ -76,7 +76,7 @@ def decide(seen: ObservedSuite) -> SuiteDecision:
             return _refuse(seen, status, names.JOB_REFUSED, seen.dry_run[0])
         status = _accept(seen, status)
     elif accepted is not None and accepted.status == "False":
-        return Decision(status, actions=tuple(_expired(seen)), look_again=now + TARGET_PERIOD)
+        return Decision(status, actions=tuple(retention.expired(seen)), look_again=now + TARGET_PERIOD)
     return _run(seen, status, live, watches)
 
 
@@ -84,7 +84,7 @@ def _run(seen: ObservedSuite, status: TestSuiteStatus, live: list[TestRun], watc
     """Start what is due, and forget what is old."""
     suite, now = seen.suite, seen.now
     policy = suite.spec.run
-    actions: list[Action] = list(_expired(seen))
+    actions: list[Action] = list(retention.expired(seen))
     times = [now + TARGET_PERIOD] if watches else []
     due, status = _due(seen, status)
     if policy.schedule:
@@ -94,7 +94,7 @@ def _run(seen: ObservedSuite, status: TestSuiteStatus, live: list[TestRun], watc
             status = status.model_copy(update={"next_schedule_time": upcoming})
     else:
         status = status.model_copy(update={"next_schedule_time": None})
-    if expiry := _next_expiry(seen):
+    if expiry := retention.next_expiry(seen):
         times.append(expiry)
     look_again = min(times, default=None)
     if due is None or suite.spec.suspend:
@@ -234,7 +234,7 @@ def _refuse(seen: ObservedSuite, status: TestSuiteStatus, reason: str, message: 
     )
     told = was is not None and was.status == "False" and was.message == new[0].message
     event = () if told else (Event(reason, message[:1000], warning=True),)
-    return Decision(status.model_copy(update={"conditions": new}), tuple(_expired(seen)), event)
+    return Decision(status.model_copy(update={"conditions": new}), tuple(retention.expired(seen)), event)
 
 
 def _accept(seen: ObservedSuite, status: TestSuiteStatus) -> TestSuiteStatus:
@@ -256,47 +256,6 @@ def _last(runs: Sequence[TestRun]) -> LastRun | None:
     done = [run for run in runs if run.status.verdict is not None and run.status.finished_at is not None]
     if not done:
         return None
-    run = max(done, key=_ended)
+    run = max(done, key=retention.ended_at)
     assert run.status.verdict is not None
-    return LastRun(name=run.metadata.name, verdict=run.status.verdict, time=_ended(run))
-
-
-def _own_finished(seen: ObservedSuite) -> tuple[list[TestRun], list[TestRun]]:
-    """Return finished runs that the operator made, newest first: passed, and the rest."""
-    own = [
-        run
-        for run in seen.runs
-        if names.ANNOTATION_TRIGGER_KEY in run.metadata.annotations
-        and run.status.verdict is not None
-        and run.metadata.deletion_timestamp is None
-    ]
-    own.sort(key=_ended, reverse=True)
-    passed = [run for run in own if run.status.verdict is Verdict.PASSED]
-    return passed, [run for run in own if run.status.verdict is not Verdict.PASSED]
-
-
-def _expired(seen: ObservedSuite) -> list[DeleteRun]:
-    policy = seen.suite.spec.run
-    passed, failed = _own_finished(seen)
-    gone = passed[policy.keep.passed :] + failed[policy.keep.failed :]
-    for runs, ttl in ((passed, policy.ttl.passed), (failed, policy.ttl.failed)):
-        if ttl is not None:
-            gone += [r for r in runs if r not in gone and seen.now >= _ended(r) + timedelta(seconds=seconds(ttl))]
-    return [DeleteRun(run.metadata.name, run.metadata.uid) for run in gone]
-
-
-def _next_expiry(seen: ObservedSuite) -> datetime | None:
-    policy = seen.suite.spec.run
-    passed, failed = _own_finished(seen)
-    times = [
-        _ended(run) + timedelta(seconds=seconds(ttl))
-        for runs, ttl in ((passed, policy.ttl.passed), (failed, policy.ttl.failed))
-        if ttl is not None
-        for run in runs
-    ]
-    return min((time for time in times if time > seen.now), default=None)
-
-
-def _ended(run: TestRun) -> datetime:
-    assert run.status.finished_at is not None, "a run with a verdict has an end"
-    return run.status.finished_at
+    return LastRun(name=run.metadata.name, verdict=run.status.verdict, time=retention.ended_at(run))
