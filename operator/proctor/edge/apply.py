@@ -26,6 +26,7 @@ from proctor.edge import metrics
 from proctor.edge.client import ApiError, Client
 from proctor.edge.observe import Observer, now, refusal_of
 from proctor.edge.store import Refused, Store
+from proctor.edge.workqueue import Key
 
 Resource = TestRun | TestSuite | Refused
 log = logging.getLogger(__name__)
@@ -126,6 +127,8 @@ class Writer:
         except ApiError as error:
             if error.status not in (404, 409):
                 raise
+            if error.status == 404 and plural == names.PLURALS[names.TEST_RUN]:
+                self._store.drop(Key(names.TEST_RUN, namespace, name))
 
     async def _write_status(self, resource: Resource, decision: Decision[Any]) -> None:
         meta = resource.metadata
@@ -138,6 +141,9 @@ class Writer:
         try:
             stored = await self._client.replace(names.PLURALS[resource.kind], meta.namespace, body, part="status")
         except ApiError as error:
+            if error.status == 404:
+                # Its deletion was never announced to us, as when a watch was broken.
+                self._store.drop(Key(resource.kind, meta.namespace, meta.name))
             if error.status in (404, 409):
                 raise LookAgain(error.message) from None
             raise

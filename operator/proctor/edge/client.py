@@ -5,9 +5,11 @@ connection, authentication and retry layers are used.
 """
 
 import json
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
+import aiohttp
 from kubernetes.aio import client as kubernetes_client
 from kubernetes.aio import config as kubernetes_config
 
@@ -121,14 +123,18 @@ class Client:
         }
         response = await self._send("GET", plural, namespace, query=query, seconds=seconds + TIMEOUT)
         try:
-            async for line in response.response.content:
-                yield json.loads(line)
+            with _connection():
+                async for line in response.response.content:
+                    if not line.endswith(b"\n"):
+                        raise ConnectionError("the watch was cut off in the middle of an event")
+                    yield json.loads(line)
         finally:
             response.response.close()
 
     async def _call(self, method: str, plural: str, namespace: str | None, name: str = "", **kwargs: Any) -> Json:
         response = await self._send(method, plural, namespace, name, **kwargs)
-        value: Json = json.loads(await response.read())
+        with _connection():
+            value: Json = json.loads(await response.read())
         return value
 
     async def _send(
@@ -156,11 +162,22 @@ class Client:
             auth_settings=["BearerToken"],
         )
         verb, url, headers, payload, _ = request
-        response = await self._api.call_api(verb, url, headers, payload, _request_timeout=seconds)
+        with _connection():
+            response = await self._api.call_api(verb, url, headers, payload, _request_timeout=seconds)
         metrics.api_request(method, plural, response.status)
         if not 200 <= response.status < 300:
-            raise _error(response.status, await response.read())
+            with _connection():
+                raise _error(response.status, await response.read())
         return response
+
+
+@contextmanager
+def _connection() -> Iterator[None]:
+    """Raise what aiohttp says of a broken connection as the OSError that callers expect of any socket."""
+    try:
+        yield
+    except aiohttp.ClientError as error:
+        raise ConnectionError(f"{type(error).__name__}: {error}") from error
 
 
 def _error(status: int, text: bytes) -> ApiError:

@@ -42,14 +42,19 @@ class Lease:
     async def hold(self) -> None:
         """Renew the Lease until it is lost, then return."""
         loop = asyncio.get_running_loop()
+        pause: float = RENEW
         while True:
-            await asyncio.sleep(RENEW)
+            await asyncio.sleep(pause)
+            # Another may take over DURATION after the last renewal; by then nothing of ours may still be writing.
+            give_up = self._renewed_at + DURATION - RENEW
             try:
-                async with asyncio.timeout(RENEW):
+                async with asyncio.timeout_at(give_up):
                     ours = await self._try()
-            except (ApiError, OSError, TimeoutError) as error:
+                pause = RENEW
+            except (ApiError, OSError) as error:
                 log.warning("the Lease could not be renewed: %s", error)
-                ours = loop.time() - self._renewed_at < DURATION - RENEW
+                ours = loop.time() < give_up
+                pause = min(RETRY, max(0.0, give_up - loop.time()))
             if not ours:
                 metrics.LEADER.set(0)
                 return

@@ -83,7 +83,12 @@ def pod(raw: Json) -> Pod:
 def workload(kind: str, raw: Json, pods: list[Json]) -> Workload:
     """Return a workload of the target with the image digests of its pods."""
     spec, status = raw["spec"], raw.get("status") or {}
-    live = [pod for pod in pods if "deletionTimestamp" not in pod["metadata"]]
+    live = [
+        pod
+        for pod in pods
+        if "deletionTimestamp" not in pod["metadata"]
+        and (pod.get("status") or {}).get("phase") not in ("Succeeded", "Failed")
+    ]
     images = {
         container["imageID"]
         for pod in live

@@ -5,13 +5,14 @@ Reads are immediate and never wait, so that a decision and the claims that it ma
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from typing import Any
 
 from pydantic import ValidationError
 
 from proctor.api import names
-from proctor.api.base import Metadata
+from proctor.api.base import Metadata, explain
 from proctor.api.chaos import ChaosExperimentStatus
 from proctor.api.perfgate import PerfGateStatus
 from proctor.api.testrun import TestRun, TestRunStatus
@@ -63,6 +64,8 @@ class Store:
     _run_by_uid: dict[str, Key] = field(default_factory=dict)
     _jobs: dict[str, dict[str, tuple[int, Job]]] = field(default_factory=lambda: defaultdict(dict))
     _pods: dict[str, dict[str, tuple[int, Pod]]] = field(default_factory=lambda: defaultdict(dict))
+    _gone: dict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
+    """Pods, by run uid, that are no more but still count: see `drop_child`."""
     _live: dict[str, Job] = field(default_factory=dict)
     _runs_of: dict[tuple[str, str], set[Key]] = field(default_factory=lambda: defaultdict(set))
     _unfinished: set[Key] = field(default_factory=set)
@@ -91,6 +94,7 @@ class Store:
             return
         if isinstance(entry.body, TestRun):
             uid = entry.body.metadata.uid
+            self._forget_gone(uid)
             self._run_by_uid.pop(uid, None)
             self.plans.pop(uid, None)
             suite = self._suite_of(key, entry.body)
@@ -123,8 +127,20 @@ class Store:
         self._child_changed(raw)
 
     def drop_child(self, plural: str, raw: Json) -> None:
-        """Forget a Job or pod that is gone."""
+        """Forget a Job or pod that is gone.
+
+        A pod of a run without a verdict is kept as it was last seen: a drain deletes pods, and what they reported,
+        and how many they were, still counts.
+        """
         uid, run_uid = raw["metadata"]["uid"], (raw["metadata"].get("labels") or {}).get(names.LABEL_RUN_UID, "")
+        if plural == "pods" and self._run_by_uid.get(run_uid) in self._unfinished:
+            known = self._pods[run_uid].get(uid)
+            last = parse.pod(raw) if "status" in raw else (known[1] if known else None)
+            if last is not None:
+                self._pods[run_uid][uid] = (known[0] if known else 0, _gone(last))
+                self._gone[run_uid].add(uid)
+                self._child_changed(raw)
+                return
         children: dict[str, Any] = self._jobs[run_uid] if plural == "jobs" else self._pods[run_uid]
         children.pop(uid, None)
         if plural == "jobs" and self._live.pop(uid, None) is not None:
@@ -133,11 +149,16 @@ class Store:
             del self._jobs[run_uid], self._pods[run_uid]
         self._child_changed(raw)
 
-    def replace_children(self, plural: str, items: Iterable[Json]) -> None:
-        """Take in a full list: what it lacks is gone."""
+    def replace_children(self, plural: str, items: Iterable[Json], namespace: str | None, version: str) -> None:
+        """Take in the full list of a namespace (None: all) as of `version`: what it lacks, and is older, is gone."""
         fresh = {raw["metadata"]["uid"]: raw for raw in items}
         known: dict[str, dict[str, tuple[int, Any]]] = self._jobs if plural == "jobs" else self._pods
-        gone = [(run_uid, uid) for run_uid, children in known.items() for uid in children if uid not in fresh]
+        gone = [
+            (run_uid, uid)
+            for run_uid, children in known.items()
+            for uid, (seen, child) in children.items()
+            if uid not in fresh and seen <= int(version) and namespace in (None, child.namespace)
+        ]
         for run_uid, uid in gone:
             self.drop_child(plural, {"metadata": {"uid": uid, "labels": {names.LABEL_RUN_UID: run_uid}}})
         for raw in fresh.values():
@@ -205,6 +226,7 @@ class Store:
         else:
             entry.spec = {}
             self.plans.pop(run.metadata.uid, None)
+            self._forget_gone(run.metadata.uid)
             if key in self._unfinished:
                 self._unfinished.discard(key)
         if any(step.verdict is not None for step in run.status.steps):
@@ -212,6 +234,10 @@ class Store:
 
     def _suite_of(self, key: Key, run: TestRun) -> tuple[str, str] | None:
         return (key.namespace, run.spec.suite_ref.name) if run.spec.suite_ref else None
+
+    def _forget_gone(self, run_uid: str) -> None:
+        for uid in self._gone.pop(run_uid, ()):
+            self._pods[run_uid].pop(uid, None)
 
     def _set_live(self, job: Job) -> None:
         if job.live:
@@ -242,16 +268,18 @@ def _parse(kind: str, raw: Json) -> TestRun | TestSuite | Refused:
             return TestSuite.model_validate(raw)
         reason, message = names.NOT_SUPPORTED, f"{kind} is not acted on by this version"
     except ValidationError as error:
-        reason, message = names.INVALID_SPEC, _explain(error)
+        reason, message = names.INVALID_SPEC, explain(error)
     status = STATUSES[kind].model_validate(raw.get("status") or {})
     return Refused(raw["apiVersion"], kind, Metadata.model_validate(raw["metadata"]), status, reason, message)
 
 
+def _gone(pod: Pod) -> Pod:
+    """Return a pod that is no more. If it had not ended, nobody will ever say how it did."""
+    if pod.ended:
+        return pod
+    end = pod.ended_at or datetime.now(UTC).replace(microsecond=0)
+    return replace(pod, phase="Failed", disrupted=pod.disrupted or "Deleted", deleting=True, ended_at=end)
+
+
 def _newer(known: tuple[int, Any] | None, version: int) -> bool:
     return known is None or known[0] < version
-
-
-def _explain(error: ValidationError) -> str:
-    first = error.errors(include_url=False)[0]
-    where = ".".join(str(part) for part in first["loc"])
-    return f"{where}: {first['msg']}"

@@ -30,10 +30,10 @@ async def children(client: Client, store: Store, plural: str, namespace: str | N
     while True:
         try:
             items, since = await client.list(plural, namespace, names.LABEL_RUN_UID)
-            store.replace_children(plural, items)
+            store.replace_children(plural, items, namespace, since)
             listed.set()
             await _follow(client, store, plural, namespace, since)
-        except (ApiError, OSError, TimeoutError, asyncio.IncompleteReadError) as error:
+        except (ApiError, OSError) as error:
             log.warning("watching %s was interrupted (%s), listing again", plural, error)
             await asyncio.sleep(PAUSE)
 
