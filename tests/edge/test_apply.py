@@ -3,6 +3,7 @@
 The client is a small API server in memory that notes every call: it stands for the world outside.
 """
 
+import asyncio
 import copy
 import json
 from collections.abc import Callable, Mapping
@@ -20,6 +21,7 @@ from proctor.edge.apply import LookAgain, Writer
 from proctor.edge.client import ApiError
 from proctor.edge.observe import Observer
 from proctor.edge.reconcile import Reconciler
+from proctor.edge.recorder import Recorder
 from proctor.edge.store import Store
 from proctor.edge.workqueue import Key
 
@@ -97,7 +99,8 @@ class World:
         self.api = api
         self.store = Store(lambda _: None)
         self.observer = Observer(api, self.store, 50, RUNNER_IMAGE)  # type: ignore[arg-type]
-        self.writer = Writer(api, self.store, self.observer)  # type: ignore[arg-type]
+        self.recorder = Recorder(api)  # type: ignore[arg-type]
+        self.writer = Writer(api, self.store, self.observer, self.recorder)  # type: ignore[arg-type]
         self.reconciler = Reconciler(self.store, self.observer, self.writer, RUNNER_IMAGE)
         for (plural, _), raw in api.objects.items():
             if plural == "testruns":
@@ -164,7 +167,10 @@ def raising(call: str, error: Exception) -> Callable[[str, Any], None]:
 
 async def test_actions_come_first_then_one_status_then_events(world: World, api: Api) -> None:
     await world.writer.apply(world.run, world.decision(CreateJob(a_manifest()), events=2))
-    assert api.calls == ["create jobs", "replace status of testruns", "create events", "create events"]
+    assert api.calls == ["create jobs", "replace status of testruns"], "Events do not hold up the pass"
+    await world.recorder.write_next()
+    await world.recorder.write_next()
+    assert api.calls[2:] == ["create events", "create events"]
     assert world.run.status.reason == "changed"
 
 
@@ -178,6 +184,8 @@ async def test_no_event_when_the_status_is_refused(world: World, api: Api) -> No
     api.keep("testruns", api.objects["testruns", "run"])
     with pytest.raises(LookAgain):
         await world.writer.apply(stale, world.decision())
+    with pytest.raises(TimeoutError):
+        await asyncio.wait_for(world.recorder.write_next(), 0.05)
     assert api.calls == ["replace status of testruns"]
 
 
@@ -192,6 +200,8 @@ async def test_a_run_whose_deletion_was_missed_is_forgotten(world: World, api: A
 async def test_an_event_that_fails_is_no_trouble(world: World, api: Api) -> None:
     api.refuse = raising("create events", ApiError(403, "Forbidden", "no"))
     await world.writer.apply(world.run, world.decision())
+    await world.recorder.write_next()
+    assert api.calls[-1] == "create events"
     assert world.run.status.reason == "changed"
 
 
@@ -284,6 +294,7 @@ async def test_events_say_whose_they_are(world: World, api: Api) -> None:
     bodies: list[Any] = []
     api.refuse = lambda call, body: bodies.append(body) if call == "create events" else None
     await world.writer.apply(world.run, Decision(world.run.status, (), (Event("Why", "text", warning=True),)))
+    await world.recorder.write_next()
     told = bodies[0]
     assert (told["reason"], told["message"], told["type"]) == ("Why", "text", "Warning")
     assert told["involvedObject"]["uid"] == RUN_UID

@@ -19,12 +19,12 @@ from proctor.core.actions import (
     Decision,
     DeleteJob,
     DeleteRun,
-    Event,
 )
 from proctor.core.observed import Refusal
 from proctor.edge import metrics
 from proctor.edge.client import ApiError, Client
 from proctor.edge.observe import Observer, now, refusal_of
+from proctor.edge.recorder import Recorder
 from proctor.edge.store import Refused, Store
 from proctor.edge.workqueue import Key
 
@@ -39,10 +39,11 @@ class LookAgain(Exception):
 class Writer:
     """Writes decisions."""
 
-    def __init__(self, client: Client, store: Store, observer: Observer) -> None:
+    def __init__(self, client: Client, store: Store, observer: Observer, recorder: Recorder) -> None:
         self._client = client
         self._store = store
         self._observer = observer
+        self._recorder = recorder
 
     async def apply(self, resource: Resource, decision: Decision[Any]) -> None:
         """Carry out a decision about `resource`.
@@ -54,7 +55,7 @@ class Writer:
         if decision.status != resource.status:
             await self._write_status(resource, decision)
         for event in decision.events:
-            await self._tell(resource, event)
+            self._recorder.tell(resource, event)
 
     async def _act(self, resource: Resource, action: Action) -> None:
         namespace = resource.metadata.namespace
@@ -149,35 +150,6 @@ class Writer:
             raise
         self._store.put(resource.kind, stored)
         _count(resource, decision)
-
-    async def _tell(self, resource: Resource, event: Event) -> None:
-        meta, at = resource.metadata, now().isoformat().replace("+00:00", "Z")
-        body = {
-            "apiVersion": "v1",
-            "kind": "Event",
-            "metadata": {"generateName": f"{meta.name}.", "namespace": meta.namespace},
-            "involvedObject": {
-                "apiVersion": resource.api_version,
-                "kind": resource.kind,
-                "name": meta.name,
-                "namespace": meta.namespace,
-                "uid": meta.uid,
-            },
-            "reason": event.reason,
-            "message": event.message,
-            "type": "Warning" if event.warning else "Normal",
-            "source": {"component": "proctor"},
-            "reportingComponent": "proctor",
-            "firstTimestamp": at,
-            "lastTimestamp": at,
-            "count": 1,
-        }
-        try:
-            await self._client.create("events", meta.namespace, body)
-        except ApiError as error:
-            # An Event is a courtesy: the status, which is written, holds the same facts.
-            metrics.EVENT_ERRORS.inc()
-            log.warning("event about %s/%s was not written: %s", meta.namespace, meta.name, error)
 
 
 def _document(status: Any) -> Any:

@@ -13,6 +13,7 @@ from proctor.edge.config import Config
 from proctor.edge.lease import Lease
 from proctor.edge.observe import Observer
 from proctor.edge.reconcile import Reconciler
+from proctor.edge.recorder import Recorder
 from proctor.edge.server import serve
 from proctor.edge.store import Store
 from proctor.edge.workqueue import WorkQueue
@@ -86,13 +87,19 @@ class Engine:
         for event in listed:
             await event.wait()
         observer = Observer(self._client, self.store, config.max_pods, config.runner_image)
-        writer = Writer(self._client, self.store, observer)
+        recorder = Recorder(self._client)
+        group.create_task(self._record(recorder))
+        writer = Writer(self._client, self.store, observer, recorder)
         reconciler = Reconciler(self.store, observer, writer, config.runner_image)
         group.create_task(self.queue.run_timers())
         for _ in range(config.workers):
             group.create_task(self._work(reconciler))
         self._ready = True
         log.info("ready: %d runs are live", self.store.live_runs)
+
+    async def _record(self, recorder: Recorder) -> None:
+        while True:
+            await recorder.write_next()
 
     async def _work(self, reconciler: Reconciler) -> None:
         while True:
