@@ -814,3 +814,29 @@ def test_pods_of_other_runs_are_no_evidence() -> None:
     world = one([[(2, APod.running), (5, lambda pod: pod.reported(replace(pod.summary("a"), run="other")))]])
     assert outcome(world) == (Verdict.ERROR, names.INCOMPLETE_REPORT)
     assert a_pod().pod.run_uid == RUN_UID
+
+
+def _forget(world: Cluster) -> None:
+    world.plan = world.plan_document = None
+    world.pods.clear()
+    world.jobs.clear()
+
+
+@pytest.mark.parametrize(
+    "later",
+    [
+        lambda world: world.edit(abort=True),
+        lambda world: world.scripts.update({("one", 0): reports(tests="ab", failed="b")}),
+        _forget,
+    ],
+    ids=["abort", "other evidence", "nothing left"],
+)
+def test_a_verdict_is_final(later: Callable[[Cluster], None]) -> None:
+    world = one(passes("a", "b"))
+    before = world.finish()
+    later(world)
+    world.live()
+    world.now = at(100_000)
+    decision = world.decide()
+    assert decision.status == before
+    assert decision.events == ()
