@@ -209,6 +209,22 @@ def test_an_unreachable_repository_is_one_sentence_without_credentials(pod: Pod)
         assert "hunter2" not in text
 
 
+@pytest.mark.parametrize("command", ["resolve", "prepare"])
+def test_who_is_told_to_stop_while_a_repository_is_mute_says_so_at_once(pod: Pod, command: str) -> None:
+    pod.env["PROCTOR_COMMIT"] = "a" * 40
+    with socket.create_server(("127.0.0.1", 0)) as mute:
+        url = f"git://127.0.0.1:{mute.getsockname()[1]}/repo"
+        pod.step["source"] = {"kind": "Git", "url": url, "ref": "main", "path": "."}
+        process = pod.start(command)
+        mute.settimeout(30)
+        connection, _ = mute.accept()
+        with connection:
+            process.send_signal(signal.SIGTERM)
+            process.communicate(timeout=5)
+    assert process.returncode == 1
+    assert f"told to stop while git waited for {url}" in pod.termination_log.read_text()
+
+
 def test_an_ssh_key_without_known_hosts_is_refused(tmp_path: Path) -> None:
     (tmp_path / "ssh-privatekey").write_text("key")
     with pytest.raises(GitFailed, match="known_hosts"):

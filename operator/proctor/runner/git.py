@@ -1,7 +1,7 @@
 """The two things that are asked of git: which commit a ref is, and the files of one commit.
 
 Credentials come from the files of a mounted Secret and reach git through files only, never through arguments or
-logs; git asks nobody, and each command has a limit of time.
+logs; git asks nobody, each command has a limit of time, and all of it ends when the pod is told to stop.
 """
 
 import os
@@ -42,7 +42,7 @@ def commit_of(url: str, ref: str, secret: Path) -> str:
     if _SHA.fullmatch(ref):
         return ref
     wanted = [f"refs/heads/{ref}", f"refs/tags/{ref}^{{}}", f"refs/tags/{ref}", f"{ref}^{{}}", ref]
-    with _environment(secret) as environment:
+    with _environment(url, secret) as environment:
         answer = _git(["ls-remote", "--", url, *wanted], environment)
     found = {name: commit for commit, _, name in (one.partition("\t") for one in answer.splitlines())}
     for name in wanted:
@@ -59,7 +59,7 @@ def check_out(url: str, ref: str, commit: str, secret: Path, destination: Path) 
     if not _SHA.fullmatch(commit):
         raise GitFailed(f"the commit {commit!r} is not a full id of 40 hexadecimal digits")
     destination.mkdir(parents=True, exist_ok=True)
-    with _environment(secret) as environment:
+    with _environment(url, secret) as environment:
         here = ["-C", str(destination)]
         _git([*here, "init", "--quiet", "--template="], environment)
         try:
@@ -74,8 +74,11 @@ def check_out(url: str, ref: str, commit: str, secret: Path, destination: Path) 
 
 
 @contextmanager
-def _environment(secret: Path) -> Iterator[dict[str, str]]:
-    """Yield git's environment: no configuration of the machine, no questions, credentials from `secret`."""
+def _environment(url: str, secret: Path) -> Iterator[dict[str, str]]:
+    """Yield git's environment: no configuration of the machine, no questions, credentials from `secret`.
+
+    SIGTERM within is GitFailed: the pod's first process would ignore it until it is killed, with nothing said.
+    """
     with tempfile.TemporaryDirectory(prefix="proctor-git-") as name:
         home = Path(name)
         environment = {
@@ -104,7 +107,13 @@ def _environment(secret: Path) -> Iterator[dict[str, str]]:
                 f"ssh -i {own} -o IdentitiesOnly=yes -o BatchMode=yes -o ConnectTimeout=20 "
                 f"-o StrictHostKeyChecking=yes -o UserKnownHostsFile={secret / 'known_hosts'}"
             )
-        yield environment
+        before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+        try:
+            yield environment
+        except KeyboardInterrupt:
+            raise GitFailed(f"told to stop while git waited for {_redact(url)}") from None
+        finally:
+            signal.signal(signal.SIGTERM, before)
 
 
 _PROXIES = ("http_proxy", "https_proxy", "no_proxy", "HTTPS_PROXY", "NO_PROXY", "GIT_SSL_CAINFO")
