@@ -1,6 +1,8 @@
 """A namespace on a real cluster with Proctor installed, and what tests do in it."""
 
 import asyncio
+import base64
+import json
 import time
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -22,6 +24,11 @@ class World:
     async def files(self, name: str, files: Mapping[str, str]) -> None:
         """Store files as the ConfigMap `name`."""
         await self.client.create("configmaps", self.namespace, named("v1", "ConfigMap", name) | {"data": dict(files)})
+
+    async def archive(self, name: str, packed: bytes) -> None:
+        """Store a tar.gz as the ConfigMap `name`."""
+        data = {"suite.tgz": base64.b64encode(packed).decode()}
+        await self.client.create("configmaps", self.namespace, named("v1", "ConfigMap", name) | {"binaryData": data})
 
     async def apply_run(self, name: str, spec: Json) -> Json:
         """Create a TestRun."""
@@ -55,6 +62,25 @@ class World:
                 return status
             await asyncio.sleep(0.2)
         raise AssertionError(f"run {name} did not get there within {patience:.0f} s; its status is {status}")
+
+    async def kubectl(self, *arguments: str, stdin: bytes = b"") -> str:
+        """Run kubectl in this namespace and return what it prints."""
+        pipe = asyncio.subprocess.PIPE
+        command = ["kubectl", "--namespace", self.namespace, *arguments]
+        process = await asyncio.create_subprocess_exec(*command, stdin=pipe, stdout=pipe, stderr=pipe)
+        try:
+            output, errors = await asyncio.wait_for(process.communicate(stdin), timeout=60)
+        finally:
+            if process.returncode is None:
+                process.kill()
+                await process.wait()
+        assert process.returncode == 0, f"{command}: {errors.decode(errors='replace')}"
+        return output.decode()
+
+    async def records(self, pod: str) -> list[Json]:
+        """Return the records that a test pod has written so far. Its log holds pytest's own output too."""
+        log = await self.kubectl("logs", pod, "--container", names.RUNNER_CONTAINER)
+        return [json.loads(line) for line in log.splitlines() if line.startswith('{"')]
 
     async def jobs(self) -> list[Json]:
         """Return the Jobs of this namespace."""
