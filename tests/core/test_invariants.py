@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
 from builders import RUNNER_IMAGE, APod, a_pod, a_run, a_spec, a_step, a_workload, at, termination_message
@@ -17,8 +17,8 @@ from proctor.core.observed import Ended, ObservedRun, Pod, Refusal
 from proctor.core.results import Trouble, encode
 
 TESTS = ("t.py::a", "t.py::b", "t.py::c", "t.py::d")
-fast = settings(max_examples=20, deadline=None)
-"""Each example is a whole run of many passes."""
+fast = settings(max_examples=20, deadline=None, phases=(Phase.explicit, Phase.reuse, Phase.generate))
+"""Each example is a whole run of many passes: to shrink one would take minutes."""
 
 
 def part(index: int, shards: int) -> tuple[str, ...]:
