@@ -516,6 +516,13 @@ def test_the_fourth_disruption_ends_the_step() -> None:
     assert outcome(world) == (Verdict.ERROR, names.EVICTED)
 
 
+def test_a_shard_that_is_lost_again_and_again_does_not_keep_the_others_waiting() -> None:
+    world = steps(a_step("one", shards=2), parallelism=1)
+    world.scripts["one", 0] = [[(2, APod.running), (10, APod.lost)]]
+    assert outcome(world) == (Verdict.ERROR, names.EVICTED)
+    assert world.now <= at(60)
+
+
 def test_a_disruption_after_the_start_timeout_is_replaced_too() -> None:
     world = one(
         [[(2, APod.running), (900, APod.lost)], [(20, APod.running), (30, lambda pod: pod.passed("a"))]],

@@ -20,6 +20,7 @@ class Shard:
     """What is known of an index. `settled` means that nothing more will come; `obstacle` may still pass.
 
     `since` is when its latest pod began to start, or was lost; None for a shard without a pod and while one runs.
+    `given_up` means that the Job would go on replacing its pods, but we do not.
     """
 
     index: int
@@ -33,6 +34,7 @@ class Shard:
     trouble: Trouble | None = None
     obstacle: Trouble | None = None
     since: datetime | None = None
+    given_up: bool = False
     evidence: str = ""
 
 
@@ -44,7 +46,7 @@ def observe(index: int, pods: Sequence[Pod]) -> Shard:
     if last is not None and last.ended:
         return _settle(index, last, lost, None)
     if len(lost) > DISRUPTIONS:
-        return _settle(index, lost[-1], lost[:-1], trouble.disrupted(lost[-1]))
+        return replace(_settle(index, lost[-1], lost[:-1], trouble.disrupted(lost[-1])), given_up=True)
     if last is not None:
         return Shard(
             index,

@@ -108,6 +108,9 @@ def _unsettled(
 ) -> StepView:
     """Decide whether to go on waiting for a step with shards that have not reported."""
     now = seen.now
+    if given_up := next((part for part in parts if part.given_up), None):
+        # Its endless replacements would hold a place that other shards wait for.
+        return _finish(status, parts, given_up.trouble, now, spec)
     if job.failed == "DeadlineExceeded":
         return _finish(status, parts, Trouble(names.DEADLINE_EXCEEDED, f"Job {job.name}: {job.message}"), now, spec)
     if not job.live:
