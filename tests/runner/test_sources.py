@@ -52,13 +52,16 @@ def _mount(pod: Pod, files: dict[str, bytes]) -> None:
     pod.step["source"] = {"kind": "ConfigMap"}
 
 
-def _archive(members: dict[str, bytes]) -> bytes:
+def _archive(members: dict[str, bytes], *others: tarfile.TarInfo) -> bytes:
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w:gz") as tar:
         for name, content in members.items():
             member = tarfile.TarInfo(name)
             member.size = len(content)
+            member.mode = 0o755 if name.endswith(".sh") else 0o644
             tar.addfile(member, io.BytesIO(content))
+        for member in others:
+            tar.addfile(member)
     return buffer.getvalue()
 
 
@@ -71,9 +74,20 @@ def test_flat_files_of_a_config_map(pod: Pod) -> None:
     assert [test for test, *_ in pod.run().attempts] == ["test_a.py::test_a"]
 
 
+def _other(name: str, kind: bytes, target: str = "") -> tarfile.TarInfo:
+    member = tarfile.TarInfo(name)
+    member.type, member.linkname = kind, target
+    return member
+
+
 def test_an_archive_in_a_config_map(pod: Pod) -> None:
-    _mount(pod, {"suite.tgz": _archive({"deep/test_a.py": b"def test_a(): pass\n"})})
+    folder = _other("empty", tarfile.DIRTYPE)
+    _mount(pod, {"suite.tgz": _archive({"deep/test_a.py": b"def test_a(): pass\n", "tool.sh": b"#!/bin/sh\n"}, folder)})
     assert pod.run("prepare").code == 0
+    source = pod.root / "proctor/work/source"
+    assert (source / "empty").is_dir()
+    assert os.access(source / "tool.sh", os.X_OK)
+    assert not (source / "deep/test_a.py").stat().st_mode & 0o111
     assert pod.run().counts == {"passed": 1}
 
 
@@ -81,11 +95,15 @@ def test_an_archive_in_a_config_map(pod: Pod) -> None:
     ("files", "words"),
     [
         ({"suite.tgz": _archive({"../../evil.py": b"x"})}, "outside the destination"),
+        ({"suite.tgz": _archive({"/proctor/evil.py": b"x"})}, "outside the destination"),
+        ({"suite.tgz": _archive({}, _other("out", tarfile.SYMTYPE, "/"))}, "'out' is no file and no folder"),
+        ({"suite.tgz": _archive({}, _other("out", tarfile.LNKTYPE, "/etc/passwd"))}, "'out' is no file and no folder"),
+        ({"suite.tgz": _archive({}, _other("out", tarfile.FIFOTYPE))}, "'out' is no file and no folder"),
         ({"suite.tgz": b"not an archive"}, "cannot be extracted"),
         ({"suite.tgz": _archive({"a.py": b"x" * 1000})[:-20]}, "cannot be extracted"),
         ({}, "has no files"),
     ],
-    ids=["traversal", "junk", "cut", "empty"],
+    ids=["traversal", "absolute", "symbolic-link", "hard-link", "pipe", "junk", "cut", "empty"],
 )
 def test_a_bad_config_map_is_an_unavailable_source(pod: Pod, files: dict[str, bytes], words: str) -> None:
     _mount(pod, files)
