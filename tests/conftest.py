@@ -1,9 +1,18 @@
-"""Tests marked e2e need a cluster: without one they are skipped, or an error where PROCTOR_E2E=1 asks for them."""
+"""For all tests: e2e ones need a cluster, and hypothesis searches anew each time, except where CI asks.
+
+Without a cluster e2e tests are skipped, or an error where PROCTOR_E2E=1 asks for them.
+"""
 
 import os
 import shutil
 
 import pytest
+from hypothesis import settings
+
+# A change must not be refused for a defect that was there before it; a developer's own runs go on searching.
+settings.register_profile("ci", derandomize=True)
+if os.environ.get("CI"):
+    settings.load_profile("ci")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
