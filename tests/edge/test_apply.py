@@ -249,8 +249,19 @@ async def test_a_plan_that_is_there_already_counts_and_ends_the_pass(world: Worl
     with pytest.raises(LookAgain):
         await world.writer.apply(world.run, world.decision(CreatePlan(a_plan(world=world)), CreateJob(a_manifest())))
     assert RUN_UID in world.store.plans
-    assert "create jobs" not in api.calls
     assert world.run.status.reason == ""
+
+
+async def test_a_job_of_an_earlier_plan_is_no_part_of_this_one(world: World, api: Api) -> None:
+    """A crash left the Job without its plan, and the suite was edited before the operator came back."""
+    name = child_name(world.run, "one")
+    job = a_manifest(name)
+    job["metadata"]["annotations"] = {names.ANNOTATION_PLAN: "another digest"}
+    api.keep("jobs", job)
+    for _ in range(4):
+        await world.reconciler.reconcile(RUN)
+    assert (world.run.status.verdict, world.run.status.reason) == ("Error", names.PLAN_CHANGED)
+    assert ("jobs", name) not in api.objects, "what it might still run is ended"
 
 
 @pytest.mark.parametrize(
@@ -262,11 +273,11 @@ async def test_a_plan_that_is_refused_ends_the_run(world: World, api: Api, refus
     else:
         plan = {**a_plan("stranger", world), "metadata": {"name": child_name(world.run, "plan"), "uid": "x"}}
         api.keep("configmaps", plan)
-    for _ in range(2):
+    for _ in range(3):
         await world.reconciler.reconcile(RUN)
     assert (world.run.status.verdict, world.run.status.reason) == ("Error", names.JOB_REFUSED)
     assert "ConfigMap" in world.run.status.message
-    assert "create jobs" not in api.calls
+    assert not [name for plural, name in api.objects if plural == "jobs"], "the Job made beside it is gone"
 
 
 @pytest.mark.parametrize("status", [404, 409])

@@ -35,6 +35,8 @@ ROLE_RESOLVE = "resolve"
 # Annotations.
 ANNOTATION_TRIGGER_KEY = f"{GROUP}/trigger-key"
 """On a TestRun that the operator made: what made it due, so that one cause makes one run."""
+ANNOTATION_PLAN = f"{GROUP}/plan-digest"
+"""On a step's Job: digest of the plan that it was made from."""
 ANNOTATION_LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
 
 # Condition types.
@@ -74,6 +76,7 @@ COLLECTION_ERROR = "CollectionError"
 SOURCE_UNAVAILABLE = "SourceUnavailable"
 JOB_VANISHED = "JobVanished"
 PLAN_VANISHED = "PlanVanished"
+PLAN_CHANGED = "PlanChanged"
 JOB_REFUSED = "JobRefused"
 NAME_CONFLICT = "NameConflict"
 

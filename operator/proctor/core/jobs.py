@@ -99,6 +99,7 @@ def step_job(run: TestRun, plan: Plan, step: Step, runner_image: str, commit: st
         "template": _template(run, plan, step, runner_image, commit, pod_deadline),
     }
     metadata = _metadata(run, plan, step.name, role=names.ROLE_STEP, step=step)
+    metadata |= {"annotations": {names.ANNOTATION_PLAN: plan.digest}}
     return {"apiVersion": "batch/v1", "kind": "Job", "metadata": metadata, "spec": spec}
 
 
@@ -244,7 +245,7 @@ def _labels(run: TestRun, plan: Plan, *, role: str, step: Step) -> dict[str, str
     return labels
 
 
-def _metadata(run: TestRun, plan: Plan, part: str, *, role: str = "plan", step: Step | None = None) -> Manifest:
+def _metadata(run: TestRun, plan: Plan, part: str, *, role: str = "plan", step: Step | None = None) -> dict[str, Any]:
     owner = {
         "apiVersion": names.API_VERSION,
         "kind": names.TEST_RUN,

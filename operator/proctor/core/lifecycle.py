@@ -50,7 +50,7 @@ def _plan(seen: ObservedRun, status: TestRunStatus, runner_image: str) -> RunDec
     try:
         if lost := fields.dropped(run.metadata.annotations, seen.raw_spec):
             raise InvalidSpec(names.UNKNOWN_FIELD, f"unknown field {', '.join(lost)}")
-        plan = seen.plan or plans.make(run, seen.suite, now.date())
+        plan = seen.plan or plans.make(run, seen.suite, (run.metadata.creation_timestamp or now).date())
     except InvalidSpec as error:
         status = condition(seen, status, names.ACCEPTED, "False", error.reason, error.message)
         born = run.metadata.creation_timestamp or now
@@ -87,8 +87,8 @@ def _plan(seen: ObservedRun, status: TestRunStatus, runner_image: str) -> RunDec
         }
     )
     store = () if seen.plan is not None else (CreatePlan(jobs.plan_config_map(run, plan)),)
-    # Jobs follow in the same pass: when the plan turns out to exist already, the pass ends before them.
-    first = _advance(replace(seen, run=run.model_copy(update={"status": status})), status, plan, runner_image)
+    planned = replace(seen, run=run.model_copy(update={"status": status}), plan=plan)
+    first = _advance(planned, status, plan, runner_image)
     return replace(
         first, actions=(*store, *first.actions), events=(Event(names.PLANNED, _understood(plan)), *first.events)
     )

@@ -57,7 +57,7 @@ class Pod:
 
 @dataclass(frozen=True)
 class Job:
-    """A Job of ours. `failed` is the reason of its Failed condition; `pods` its parallelism."""
+    """A Job of ours: `failed` is why it failed, `pods` its parallelism, `plan` the digest of its plan."""
 
     name: str
     uid: str
@@ -70,6 +70,7 @@ class Job:
     pods: int = 1
     target: str = ""
     exclusive: bool = False
+    plan: str = ""
     complete: bool = False
     failed: str | None = None
     message: str = ""

@@ -42,6 +42,11 @@ def observe(step: Step, before: StepStatus, seen: ObservedRun, spec: TestSuiteSp
     job = next((job for job in seen.jobs if job.name == name), None)
     if job is None:
         return _without_job(name, before, seen)
+    if job.plan and seen.plan is not None and job.plan != seen.plan.digest:
+        # Job and plan are created side by side: a crash left only the Job, and the suite was edited meanwhile.
+        return end(
+            before, Trouble(names.PLAN_CHANGED, f"Job {name} was made from an earlier edit of the suite"), seen.now
+        )
     pods = _pods(step, seen)
     parts = _parts(step, pods)
     status = _running(before, job, parts)

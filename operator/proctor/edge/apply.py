@@ -3,6 +3,7 @@
 Every action may be repeated: after a crash the same decision is made and applied again.
 """
 
+import asyncio
 import logging
 from dataclasses import replace
 from typing import Any
@@ -50,12 +51,23 @@ class Writer:
 
         Raises LookAgain when the world has moved on, ApiError when the API server could not be persuaded.
         """
+        await self._create(
+            resource, [action for action in decision.actions if isinstance(action, CreatePlan | CreateJob)]
+        )
         for action in decision.actions:
-            await self._act(resource, action)
+            if not isinstance(action, CreatePlan | CreateJob):
+                await self._act(resource, action)
         if decision.status != resource.status:
             await self._write_status(resource, decision)
         for event in decision.events:
             self._recorder.tell(resource, event)
+
+    async def _create(self, run: Resource, actions: list[CreatePlan | CreateJob]) -> None:
+        """Create plan and Jobs side by side: pods are waited for, and a Job names the plan that it was made from."""
+        outcomes = await asyncio.gather(*(self._act(run, action) for action in actions), return_exceptions=True)
+        for outcome in outcomes:
+            if outcome is not None:
+                raise outcome
 
     async def _act(self, resource: Resource, action: Action) -> None:
         namespace = resource.metadata.namespace
