@@ -264,6 +264,14 @@ async def test_a_job_of_an_earlier_plan_is_no_part_of_this_one(world: World, api
     assert ("jobs", name) not in api.objects, "what it might still run is ended"
 
 
+@pytest.mark.parametrize("data", [{}, {names.PLAN_KEY: "{"}, {names.PLAN_KEY: '{"version": 99}'}])
+async def test_a_plan_that_cannot_be_read_ends_the_run(world: World, api: Api, data: dict[str, str]) -> None:
+    api.keep("configmaps", a_manifest(child_name(world.run, "plan")) | {"data": data})
+    for _ in range(3):
+        await world.reconciler.reconcile(RUN)
+    assert (world.run.status.verdict, world.run.status.reason) == ("Error", names.JOB_REFUSED)
+
+
 @pytest.mark.parametrize(
     "refused", [ApiError(422, "Invalid", "too long"), ApiError(403, "Forbidden", "no"), "stranger"]
 )

@@ -45,7 +45,9 @@ def _plan(seen: ObservedRun, status: TestRunStatus, runner_image: str) -> RunDec
     """Accept and plan the run, or refuse it with the reason."""
     run, now = seen.run, seen.now
     if status.resolved is not None:
-        trouble = Judgment(Verdict.ERROR, names.PLAN_VANISHED, f"ConfigMap {status.resolved.plan} was deleted")
+        trouble = Judgment(
+            Verdict.ERROR, names.PLAN_VANISHED, f"ConfigMap {status.resolved.plan} was deleted or cannot be read"
+        )
         return interrupt(seen, status, trouble) if seen.plan_gone else Decision(status, look_again=now + RECHECK)
     try:
         if lost := fields.dropped(run.metadata.annotations, seen.raw_spec):

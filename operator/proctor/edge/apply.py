@@ -105,7 +105,10 @@ class Writer:
                 self._refuse(run, name, refusal)
                 raise LookAgain(refusal.message) from None
             # Made before a crash, perhaps from an older suite: that plan counts.
-            self._observer.remember_plan(run.metadata.uid, stored)
+            try:
+                self._observer.remember_plan(run.metadata.uid, stored)
+            except ValueError as unreadable:
+                self._refuse(run, name, Refusal(f"it exists and cannot be read: {unreadable}", quota=False))
             raise LookAgain(f"plan {name} exists") from None
 
     async def _create_job(self, run: Resource, manifest: Any) -> None:

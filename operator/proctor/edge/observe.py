@@ -51,6 +51,8 @@ class Observer:
             try:
                 stored = await self._client.get("configmaps", key.namespace, run.status.resolved.plan)
                 plan = self.remember_plan(uid, stored)
+            except ValueError:
+                gone = True
             except ApiError as error:
                 if error.status != 404:
                     raise
@@ -86,8 +88,11 @@ class Observer:
         return ObservedSuite(suite=suite, now=now(), runs=tuple(self._store.runs_of(key)), raw_spec=entry.spec)
 
     def remember_plan(self, run_uid: str, config_map: Json) -> plans.Plan:
-        """Keep and return the plan in a ConfigMap. Raises ValueError when it is not one."""
-        plan = plans.load(json.loads(config_map["data"][names.PLAN_KEY]))
+        """Keep and return the plan in a ConfigMap. Raises ValueError when it is not one that we can read."""
+        try:
+            plan = plans.load(json.loads(config_map["data"][names.PLAN_KEY]))
+        except (KeyError, TypeError) as error:
+            raise ValueError(f"no plan: {error}") from error
         self._store.plans[run_uid] = plan
         return plan
 
