@@ -549,6 +549,19 @@ def test_a_test_that_failed_in_a_lost_pod_and_then_passed_is_flaky() -> None:
     assert [(f.test, f.outcome) for f in world.status.failures] == [("b", "flaky")]
 
 
+def test_invariant_8_what_a_lost_pod_saw_outlives_the_pod_and_the_operators_memory() -> None:
+    first = [(2, APod.running), (5, lambda p: p.lost(summary=p.summary("ab", failed="b", complete=False)))]
+    world = one([first, *passes("a", "b", after=60)])
+    world.until(lambda w: bool(w.status.steps and w.status.steps[0].lost))
+    gone = [name for name, pod in world.pods.items() if pod.disrupted]
+    assert gone
+    for name in gone:
+        del world.pods[name]
+    assert outcome(world) == (Verdict.PASSED, names.PASSED_WITH_FLAKES)
+    assert [(f.test, f.outcome) for f in world.status.failures] == [("b", "flaky")]
+    assert not world.status.steps[0].lost, "the judged step needs them no more"
+
+
 def test_a_test_that_was_flaky_in_a_lost_pod_stays_flaky() -> None:
     first = [(2, APod.running), (5, lambda p: p.lost(summary=p.summary("ab", flaky="b", complete=False)))]
     world = one([first, *passes("a", "b")])

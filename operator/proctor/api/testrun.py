@@ -86,6 +86,25 @@ class ShardStatus(StatusModel):
     """What it reported."""
 
 
+class LostPod(StatusModel):
+    """A pod that is going or gone before the step has ended, and what it reported."""
+
+    name: str
+    """Name of the pod."""
+    uid: str
+    """Uid of the pod."""
+    index: int
+    """Index of its shard."""
+    created: datetime
+    """When it was created."""
+    disruption: str = ""
+    """What ended it, as its DisruptionTarget condition said."""
+    exit_code: int | None = None
+    """How its runner ended, if that was seen."""
+    report: str = ""
+    """Its termination message."""
+
+
 class StepStatus(StatusModel):
     """What was seen of a step."""
 
@@ -107,6 +126,8 @@ class StepStatus(StatusModel):
     """The step's Job."""
     shards: list[ShardStatus] = Field(default_factory=list)
     """The step's shards."""
+    lost: list[LostPod] = Field(default_factory=list)
+    """Pods that will not be there to be asked again."""
     counts: Counts = Field(default_factory=Counts)
     """Test cases by outcome."""
     duration: str = ""

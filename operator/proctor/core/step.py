@@ -10,12 +10,12 @@ from datetime import datetime, timedelta
 from proctor.api import names
 from proctor.api.scalars import OnFlaky, StepState, seconds
 from proctor.api.step import Step
-from proctor.api.testrun import Counts, JobReference, ShardStatus, StepStatus
+from proctor.api.testrun import Counts, JobReference, LostPod, ShardStatus, StepStatus
 from proctor.api.testsuite import TestSuiteSpec
 from proctor.core import shard as shards
 from proctor.core import verdict
 from proctor.core.jobs import GRACE, child_name
-from proctor.core.observed import AskJob, AskPodRefusal, Job, ObservedRun, Pod, Question
+from proctor.core.observed import AskJob, AskPodRefusal, Ended, Job, ObservedRun, Pod, Question
 from proctor.core.results import Failure, Trouble
 
 LAG = timedelta(seconds=10)
@@ -47,9 +47,9 @@ def observe(step: Step, before: StepStatus, seen: ObservedRun, spec: TestSuiteSp
         return end(
             before, Trouble(names.PLAN_CHANGED, f"Job {name} was made from an earlier edit of the suite"), seen.now
         )
-    pods = _pods(step, seen)
+    pods = _pods(step, before, seen)
     parts = _parts(step, pods)
-    status = _running(before, job, parts)
+    status = _running(before, job, parts, pods)
     if all(part.settled for part in parts):
         return _finish(status, parts, _trouble(parts), seen.now, spec)
     return _unsettled(step, status, job, pods, parts, seen, spec)
@@ -61,13 +61,49 @@ def stop(step: Step, before: StepStatus, seen: ObservedRun, spec: TestSuiteSpec,
     job = next((job for job in seen.jobs if job.name == name), None)
     if job is None:
         return end(before, why, seen.now)
-    parts = _parts(step, _pods(step, seen))
+    pods = _pods(step, before, seen)
+    parts = _parts(step, pods)
     trouble = _trouble(parts) if all(part.settled for part in parts) else why
-    return _finish(_running(before, job, parts), parts, trouble, seen.now, spec)
+    return _finish(_running(before, job, parts, pods), parts, trouble, seen.now, spec)
 
 
-def _pods(step: Step, seen: ObservedRun) -> list[Pod]:
-    return [pod for pod in seen.pods if pod.step == step.name and pod.role == names.ROLE_STEP]
+def _pods(step: Step, before: StepStatus, seen: ObservedRun) -> list[Pod]:
+    """Return the step's pods, those that only the status still knows included."""
+    present = [pod for pod in seen.pods if pod.step == step.name and pod.role == names.ROLE_STEP]
+    uids = {pod.uid for pod in present}
+    return [*present, *(_recalled(lost, step, seen) for lost in before.lost if lost.uid not in uids)]
+
+
+def _recalled(lost: LostPod, step: Step, seen: ObservedRun) -> Pod:
+    return Pod(
+        name=lost.name,
+        uid=lost.uid,
+        run_uid=seen.run.metadata.uid,
+        step=step.name,
+        role=names.ROLE_STEP,
+        index=lost.index,
+        phase="Failed",
+        created=lost.created,
+        disrupted=lost.disruption or None,
+        deleting=True,
+        runner=None if lost.exit_code is None else Ended(lost.exit_code, "", lost.report),
+    )
+
+
+def _lost(pods: list[Pod]) -> list[LostPod]:
+    return [
+        LostPod(
+            name=pod.name,
+            uid=pod.uid,
+            index=pod.index,
+            created=pod.created,
+            disruption=pod.disrupted or "",
+            exit_code=pod.runner.exit_code if pod.runner else None,
+            report=pod.runner.message if pod.runner else "",
+        )
+        for pod in pods
+        if pod.ended and (pod.deleting or pod.disrupted)
+    ]
 
 
 def _parts(step: Step, pods: list[Pod]) -> list[shards.Shard]:
@@ -78,7 +114,7 @@ def _trouble(parts: list[shards.Shard]) -> Trouble | None:
     return next((part.trouble for part in parts if part.trouble), None) or shards.coverage(parts)
 
 
-def _running(before: StepStatus, job: Job, parts: list[shards.Shard]) -> StepStatus:
+def _running(before: StepStatus, job: Job, parts: list[shards.Shard], pods: list[Pod]) -> StepStatus:
     return before.model_copy(
         update={
             "state": StepState.RUNNING,
@@ -87,6 +123,7 @@ def _running(before: StepStatus, job: Job, parts: list[shards.Shard]) -> StepSta
             "job": JobReference(name=job.name, uid=job.uid),
             "started_at": before.started_at or job.created,
             "shards": [_shard_status(part) for part in parts],
+            "lost": _lost(pods),
             "counts": _sum([part.counts for part in parts]),
         }
     )
@@ -201,6 +238,7 @@ def _ended(status: StepStatus, judgment: verdict.Judgment, now: datetime) -> Ste
     return status.model_copy(
         update={
             "state": StepState.FINISHED,
+            "lost": [],
             "verdict": judgment.verdict,
             "reason": judgment.reason,
             "message": judgment.message[:1000],

@@ -276,7 +276,7 @@ def _parse(kind: str, raw: Json) -> TestRun | TestSuite | Refused:
 def _gone(pod: Pod) -> Pod:
     """Return a pod that is no more. If it had not ended, nobody will ever say how it did."""
     if pod.ended:
-        return pod
+        return replace(pod, deleting=True)
     end = pod.ended_at or datetime.now(UTC).replace(microsecond=0)
     return replace(pod, phase="Failed", disrupted=pod.disrupted or "Deleted", deleting=True, ended_at=end)
 
