@@ -5,6 +5,7 @@ sees it: the two sides of the only moments at which a crash can matter.
 """
 
 import asyncio
+import contextlib
 import json
 import os
 import signal
@@ -21,7 +22,7 @@ from kubernetes.aio import client as kubernetes_client
 from kubernetes.aio import config as kubernetes_config
 
 Moment = Literal["before", "after"]
-HOP = {"host", "content-length", "transfer-encoding", "connection", "content-encoding"}
+HOP = {"host", "authorization", "content-length", "transfer-encoding", "connection", "content-encoding"}
 
 
 class KillingProxy:
@@ -68,17 +69,20 @@ class KillingProxy:
         body = await request.read()
         timeout = aiohttp.ClientTimeout(total=None)
         url = self._server + request.raw_path
-        async with self._session.request(request.method, url, headers=headers, data=body, timeout=timeout) as answer:
+        async with self._session.request(
+            request.method, url, headers=headers, data=body or None, timeout=timeout
+        ) as answer:
             kept = {key: value for key, value in answer.headers.items() if key.lower() not in HOP}
             if mine:
                 await answer.read()
                 self._on_kill()
                 raise web.HTTPServiceUnavailable
             response = web.StreamResponse(status=answer.status, headers=kept)
-            await response.prepare(request)
-            async for chunk in answer.content.iter_any():
-                await response.write(chunk)
-            await response.write_eof()
+            with contextlib.suppress(ConnectionResetError):  # The operator was killed while it was being answered.
+                await response.prepare(request)
+                async for chunk in answer.content.iter_any():
+                    await response.write(chunk)
+                await response.write_eof()
             return response
 
 

@@ -51,9 +51,13 @@ class Writer:
 
         Raises LookAgain when the world has moved on, ApiError when the API server could not be persuaded.
         """
-        await self._create(
-            resource, [action for action in decision.actions if isinstance(action, CreatePlan | CreateJob)]
-        )
+        jobs = [action for action in decision.actions if isinstance(action, CreateJob)]
+        plans = [action for action in decision.actions if isinstance(action, CreatePlan)]
+        # Jobs first and side by side with the plan: pods are waited for, and a Job names the plan it was made from.
+        outcomes = await asyncio.gather(*(self._act(resource, act) for act in jobs + plans), return_exceptions=True)
+        for outcome in outcomes:
+            if outcome is not None:
+                raise outcome
         for action in decision.actions:
             if not isinstance(action, CreatePlan | CreateJob):
                 await self._act(resource, action)
@@ -61,13 +65,6 @@ class Writer:
             await self._write_status(resource, decision)
         for event in decision.events:
             self._recorder.tell(resource, event)
-
-    async def _create(self, run: Resource, actions: list[CreatePlan | CreateJob]) -> None:
-        """Create plan and Jobs side by side: pods are waited for, and a Job names the plan that it was made from."""
-        outcomes = await asyncio.gather(*(self._act(run, action) for action in actions), return_exceptions=True)
-        for outcome in outcomes:
-            if outcome is not None:
-                raise outcome
 
     async def _act(self, resource: Resource, action: Action) -> None:
         namespace = resource.metadata.namespace
