@@ -72,6 +72,31 @@ def test_run_can_wait_for_its_verdict_in_its_own_namespace(kubectl: FakeKubectl,
     assert last == ["get", "testruns.proctor.dev", "nightly-x7k2p", "--namespace", "shop", "-o", "json"]
 
 
+SEEN = {"metadata": {"generation": 3}, "status": {"observedGeneration": 3}}
+GOES_ON = {
+    "metadata": {"namespace": "shop", "name": "nightly-1", "creationTimestamp": "2026-11-24T05:00:00Z"},
+    "spec": {"suiteRef": {"name": "nightly"}},
+}
+ENDED = GOES_ON | {"status": {"verdict": "Passed"}}
+ANOTHERS = GOES_ON | {"spec": {"suiteRef": {"name": "hourly"}}}
+
+
+def test_join_takes_the_run_that_an_edit_has_just_started(
+    kubectl: FakeKubectl, no_pause: None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    not_yet = {"metadata": {"generation": 3}, "status": {"observedGeneration": 2}}
+    kubectl.answers(not_yet, SEEN, {"items": [ENDED, ANOTHERS, GOES_ON]})
+    assert main(["run", "nightly", "-n", "shop", "--join"]) == 0
+    assert capsys.readouterr().out == "testrun.proctor.dev/nightly-1 goes on in shop\n"
+    assert "create" not in [call["argv"][0] for call in kubectl.calls]
+
+
+def test_join_starts_a_run_when_none_goes_on(kubectl: FakeKubectl, no_pause: None) -> None:
+    kubectl.answers(SEEN, {"items": [ENDED, ANOTHERS]}, SEEN, MADE)
+    assert main(["run", "nightly", "-n", "shop", "--join"]) == 0
+    assert kubectl.calls[-1]["argv"][0] == "create"
+
+
 @pytest.mark.parametrize("verdict", Verdict)
 def test_the_verdict_is_the_exit_code(kubectl: FakeKubectl, verdict: Verdict) -> None:
     kubectl.answers(run(verdict=verdict.value, reason="Because"))
@@ -96,6 +121,21 @@ def test_progress_is_told_once_per_change(
         "hello: Passed (Passed) 14 tests passed",
         "  14 passed, 0 failed, 0 error, 0 skipped, 0 flaky, 0 quarantined in 31s",
     ]
+
+
+def test_the_verdict_comes_with_a_table_of_steps_and_where_to_look(
+    kubectl: FakeKubectl, capsys: pytest.CaptureFixture[str]
+) -> None:
+    smoke = {"name": "smoke", "state": "Finished", "verdict": "Failed", "reason": "TestsFailed", "duration": "4s"}
+    smoke |= {"counts": {"passed": 3, "failed": 1}, "shards": [{"index": 0, "state": "Reported"}]}
+    load = {"name": "load", "state": "Skipped", "reason": "StepSkipped"}
+    kubectl.answers(run(verdict="Failed", reason="TestsFailed", steps=[smoke, load]))
+    assert main(["watch", "hello"]) == 1
+    said = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert ["STEP", "VERDICT", "REASON", "PASSED", "FAILED", "ERROR", "FLAKY", "SHARDS", "DURATION"] in said
+    assert ["smoke", "Failed", "TestsFailed", "3", "1", "0", "0", "1", "4s"] in said
+    assert ["load", "Skipped", "StepSkipped", "0", "0", "0", "0", "0"] in said
+    assert ["kubectl", "describe", "testruns.proctor.dev", "-n", "shop", "hello"] in said
 
 
 def test_failures_are_listed(kubectl: FakeKubectl, capsys: pytest.CaptureFixture[str]) -> None:

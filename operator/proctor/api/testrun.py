@@ -184,7 +184,7 @@ class Failure(StatusModel):
     """Node id of the test."""
     step: str = ""
     """Name of the step."""
-    outcome: str = "failed"
+    outcome: str
     """failed, error, flaky or quarantined."""
     line: str = ""
     """The first line of the reason."""

@@ -1,4 +1,4 @@
-"""The operator's settings, from its environment. The chart writes it; docs/operator.md lists it."""
+"""The operator's settings, from its environment. The chart writes it from its values."""
 
 import os
 from collections.abc import Mapping
@@ -16,6 +16,7 @@ class Config:
     identity: str
     port: int
     workers: int
+    log_level: str
 
 
 def from_environment(environ: Mapping[str, str] = os.environ) -> Config:
@@ -31,7 +32,14 @@ def from_environment(environ: Mapping[str, str] = os.environ) -> Config:
         identity=environ.get("POD_NAME") or os.uname().nodename,
         port=_positive(environ, "PROCTOR_PORT", 8081),
         workers=_positive(environ, "PROCTOR_WORKERS", 16),
+        log_level=_level(environ.get("PROCTOR_LOG_LEVEL", "INFO")),
     )
+
+
+def _level(text: str) -> str:
+    if text.upper() not in ("DEBUG", "INFO", "WARNING", "ERROR"):
+        raise ValueError(f"PROCTOR_LOG_LEVEL must be DEBUG, INFO, WARNING or ERROR, not {text!r}")
+    return text.upper()
 
 
 def _positive(environ: Mapping[str, str], name: str, default: int) -> int:

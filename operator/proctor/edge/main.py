@@ -35,7 +35,9 @@ async def startup(settings: kopf.OperatorSettings, **_: Any) -> None:
     settings.scanning.disabled = True
     logging.getLogger("kopf.objects").setLevel(logging.ERROR)
     logging.getLogger("aiohttp.access").setLevel(logging.WARNING)
-    engine = Engine(from_environment())
+    config = from_environment()
+    logging.getLogger().setLevel(config.log_level)
+    engine = Engine(config)
     await engine.start()
 
 
@@ -46,34 +48,16 @@ async def cleanup(**_: Any) -> None:
         await engine.stop()
 
 
-async def _note(kind: str, event: Any) -> None:
+@kopf.on.event(names.GROUP, names.VERSION, names.PLURALS[names.TEST_SUITE])
+@kopf.on.event(names.GROUP, names.VERSION, names.PLURALS[names.TEST_RUN])
+@kopf.on.event(names.GROUP, names.VERSION, names.PLURALS[names.CHAOS_EXPERIMENT])
+@kopf.on.event(names.GROUP, names.VERSION, names.PLURALS[names.PERF_GATE])
+async def note(event: Any, resource: kopf.Resource, **_: Any) -> None:
+    """Note that a resource is there, as it is, or gone."""
     assert engine is not None, "Kopf delivers events only after startup"
+    assert resource.kind is not None, "Kopf has discovered what it watches"
     raw = dict(event["object"])
     if event["type"] == "DELETED":
-        engine.store.drop(Key(kind, raw["metadata"].get("namespace", ""), raw["metadata"]["name"]))
+        engine.store.drop(Key(resource.kind, raw["metadata"].get("namespace", ""), raw["metadata"]["name"]))
     else:
-        engine.store.put(kind, raw)
-
-
-@kopf.on.event(names.GROUP, names.VERSION, names.PLURALS[names.TEST_SUITE])
-async def on_test_suite(event: Any, **_: Any) -> None:
-    """Note a TestSuite."""
-    await _note(names.TEST_SUITE, event)
-
-
-@kopf.on.event(names.GROUP, names.VERSION, names.PLURALS[names.TEST_RUN])
-async def on_test_run(event: Any, **_: Any) -> None:
-    """Note a TestRun."""
-    await _note(names.TEST_RUN, event)
-
-
-@kopf.on.event(names.GROUP, names.VERSION, names.PLURALS[names.CHAOS_EXPERIMENT])
-async def on_chaos_experiment(event: Any, **_: Any) -> None:
-    """Note a ChaosExperiment."""
-    await _note(names.CHAOS_EXPERIMENT, event)
-
-
-@kopf.on.event(names.GROUP, names.VERSION, names.PLURALS[names.PERF_GATE])
-async def on_perf_gate(event: Any, **_: Any) -> None:
-    """Note a PerfGate."""
-    await _note(names.PERF_GATE, event)
+        engine.store.put(resource.kind, raw)
