@@ -126,7 +126,13 @@ def test_progress_is_told_once_per_change(
 def test_the_verdict_comes_with_a_table_of_steps_and_where_to_look(
     kubectl: FakeKubectl, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    smoke = {"name": "smoke", "state": "Finished", "verdict": "Failed", "reason": "TestsFailed", "duration": "4s"}
+    smoke: dict[str, Any] = {
+        "name": "smoke",
+        "state": "Finished",
+        "verdict": "Failed",
+        "reason": "TestsFailed",
+        "duration": "4s",
+    }
     smoke |= {"counts": {"passed": 3, "failed": 1}, "shards": [{"index": 0, "state": "Reported"}]}
     load = {"name": "load", "state": "Skipped", "reason": "StepSkipped"}
     kubectl.answers(run(verdict="Failed", reason="TestsFailed", steps=[smoke, load]))
