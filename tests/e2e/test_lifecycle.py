@@ -147,6 +147,18 @@ async def test_a_suite_runs_once_for_each_edit(world: World) -> None:
     assert {run["spec"]["trigger"] for run in runs} == {"SpecChange"}
 
 
+async def test_replace_aborts_the_live_run_for_the_new_one(world: World) -> None:
+    await world.files("slow", SLOW)
+    await world.files("case", PASSING)
+    await world.apply_suite("suite", one_step("slow") | {"run": {"concurrency": "Replace"}})
+    await _suite_until(world, lambda s: s.get("active"))
+    edited = one_step("case")["steps"]
+    await world.client.merge("testsuites", world.namespace, "suite", {"spec": {"steps": edited}})
+    await _suite_until(world, lambda s: s.get("lastRun", {}).get("verdict") == "Passed" and not s.get("active"))
+    runs, _ = await world.client.list("testruns", world.namespace)
+    assert sorted(run["status"]["reason"] for run in runs) == ["Aborted", "Passed"]
+
+
 async def test_a_rollout_of_the_target_starts_one_run(world: World) -> None:
     await world.files("case", PASSING)
     await deployment(world, "shop")
