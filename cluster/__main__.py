@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Protocol
 
 from cluster import current, kind, local
-from cluster.images import ImageEngine, build_and_load
+from cluster.images import ImageEngine, build_and_load, given
 from cluster.progress import ClusterError, output
 
 _EPILOG = """\
@@ -113,7 +113,10 @@ def main(argv: list[str] | None = None) -> int:
             case "build":
                 engine.build()
             case "images":
-                build_and_load(arguments.names, engine)
+                if engine is current and given(arguments.names):
+                    print("CLUSTER=current: using the images that build/images.yaml names.")
+                else:
+                    build_and_load(arguments.names, engine)
             case _:
                 raise AssertionError(command)
     except ClusterError as error:

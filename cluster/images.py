@@ -88,6 +88,14 @@ def build_and_load(names: Sequence[str], engine: ImageEngine) -> None:
     print(f"{len(references)} image(s) in {target}")
 
 
+def given(names: Sequence[str], target: Path = ROOT / "build" / "images.yaml") -> bool:
+    """Whether build/images.yaml names every wanted image already, as written by hand for a cluster with a registry."""
+    if not target.exists():
+        return False
+    known = (yaml.safe_load(target.read_text()) or {}).get("images", {})
+    return all(known.get(image.name) for image in find_images(names))
+
+
 def _bring(image: Image, reference: str, base: str | None, engine: ImageEngine, present: set[str]) -> str:
     if reference in present:
         return f"unchanged {reference}"

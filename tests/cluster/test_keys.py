@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from cluster.images import find_images
+from cluster.images import find_images, given
 from cluster.progress import ClusterError
 from cluster.settings import KUBERNETES_VERSION
 
@@ -123,3 +123,11 @@ def test_every_replace_of_a_staging_module_names_the_same_release() -> None:
     staging = [line.split("=>")[1].split() for line in text.splitlines() if "=> k8s.io/" in line]
     assert len(staging) > 25
     assert {version for _, version in staging} == {KUBERNETES_VERSION.replace("v1.", "v0.")}
+
+
+def test_images_named_by_hand_count_when_none_is_missing(tmp_path: Path) -> None:
+    values = tmp_path / "images.yaml"
+    assert not given(["operator"], values)
+    values.write_text("images: {operator: 'registry.example/op:1', runner: ''}")
+    assert given(["operator"], values)
+    assert not given(["operator", "runner"], values)
