@@ -7,8 +7,8 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
-from e2e.world import World, named, one_step
 
+from e2e.world import World, named, one_step
 from proctor.api import names
 from proctor.edge.client import Json
 
