@@ -151,7 +151,7 @@ class Cluster:
                 case _:
                     raise AssertionError(f"a run does not ask for {action}")
         if self.crashes and self.crashes.pop(0):
-            self.plan = self.plan if self.run.status.resolved is not None else None  # the memory of a process
+            self.plan = plans.load(self.plan_document) if self.plan_document is not None else None  # read back
             return decision
         self.write(decision)
         return decision

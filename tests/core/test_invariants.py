@@ -134,7 +134,7 @@ def test_invariant_1_no_evidence_no_pass_when_the_target_changed() -> None:
 def test_invariant_2_status_tells_of_a_job_only_once_it_was_seen() -> None:
     world = passing_world()
     decision = world.decide()
-    assert [type(action).__name__ for action in decision.actions] == ["CreatePlan", "CreateJob"]
+    assert [type(action).__name__ for action in decision.actions] == ["CreateJob", "CreatePlan"]
     assert decision.status.steps[0].job is None
     assert decision.status.steps[0].state is StepState.WAITING
     world.step()

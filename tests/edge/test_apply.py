@@ -107,6 +107,7 @@ class World:
                 self.store.put(names.TEST_RUN, raw)
             elif plural == "jobs":
                 self.store.put_child("jobs", raw)
+        self.store.doubt_all()
 
     @property
     def run(self) -> Any:
@@ -250,6 +251,20 @@ async def test_a_plan_that_is_there_already_counts_and_ends_the_pass(world: Worl
         await world.writer.apply(world.run, world.decision(CreatePlan(a_plan(world=world)), CreateJob(a_manifest())))
     assert RUN_UID in world.store.plans
     assert world.run.status.reason == ""
+
+
+async def test_the_plan_of_a_killed_process_is_read_before_anything_is_made(world: World, api: Api) -> None:
+    suite = {"apiVersion": names.API_VERSION, "kind": names.TEST_SUITE, "metadata": {"name": "suite"}}
+    api.keep("testsuites", suite | {"spec": a_spec()})
+    plan = a_plan(world=world) | {
+        "metadata": {**a_plan(world=world)["metadata"], "name": child_name(world.run, "plan")}
+    }
+    api.keep("configmaps", plan)
+    successor = World(api)
+    await successor.reconciler.reconcile(RUN)
+    assert api.calls[0] == "get configmaps"
+    assert RUN_UID in successor.store.plans
+    assert "create configmaps" not in api.calls
 
 
 async def test_a_job_of_an_earlier_plan_is_no_part_of_this_one(world: World, api: Api) -> None:

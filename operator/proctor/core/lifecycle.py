@@ -91,8 +91,9 @@ def _plan(seen: ObservedRun, status: TestRunStatus, runner_image: str) -> RunDec
     store = () if seen.plan is not None else (CreatePlan(jobs.plan_config_map(run, plan)),)
     planned = replace(seen, run=run.model_copy(update={"status": status}), plan=plan)
     first = _advance(planned, status, plan, runner_image)
+    # Jobs come first, because every request before them makes their pods later; a Job names the plan it was made from.
     return replace(
-        first, actions=(*store, *first.actions), events=(Event(names.PLANNED, _understood(plan)), *first.events)
+        first, actions=(*first.actions, *store), events=(Event(names.PLANNED, _understood(plan)), *first.events)
     )
 
 

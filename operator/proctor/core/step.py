@@ -43,7 +43,7 @@ def observe(step: Step, before: StepStatus, seen: ObservedRun, spec: TestSuiteSp
     if job is None:
         return _without_job(name, before, seen)
     if job.plan and seen.plan is not None and job.plan != seen.plan.digest:
-        # Job and plan are created side by side: a crash left only the Job, and the suite was edited meanwhile.
+        # The plan is created right after the Jobs: a crash left only the Job, and the suite was edited meanwhile.
         return end(
             before, Trouble(names.PLAN_CHANGED, f"Job {name} was made from an earlier edit of the suite"), seen.now
         )

@@ -3,7 +3,6 @@
 Every action may be repeated: after a crash the same decision is made and applied again.
 """
 
-import asyncio
 import logging
 from dataclasses import replace
 from typing import Any
@@ -24,7 +23,7 @@ from proctor.core.actions import (
 from proctor.core.observed import Refusal
 from proctor.edge import metrics
 from proctor.edge.client import ApiError, Client
-from proctor.edge.observe import Observer, now, refusal_of
+from proctor.edge.observe import Observer, now, owned, refusal_of
 from proctor.edge.recorder import Recorder
 from proctor.edge.store import Refused, Store
 from proctor.edge.workqueue import Key
@@ -51,16 +50,8 @@ class Writer:
 
         Raises LookAgain when the world has moved on, ApiError when the API server could not be persuaded.
         """
-        jobs = [action for action in decision.actions if isinstance(action, CreateJob)]
-        plans = [action for action in decision.actions if isinstance(action, CreatePlan)]
-        # Jobs first and side by side with the plan: pods are waited for, and a Job names the plan it was made from.
-        outcomes = await asyncio.gather(*(self._act(resource, act) for act in jobs + plans), return_exceptions=True)
-        for outcome in outcomes:
-            if outcome is not None:
-                raise outcome
         for action in decision.actions:
-            if not isinstance(action, CreatePlan | CreateJob):
-                await self._act(resource, action)
+            await self._act(resource, action)
         if decision.status != resource.status:
             await self._write_status(resource, decision)
         for event in decision.events:
@@ -90,22 +81,22 @@ class Writer:
         namespace, name = run.metadata.namespace, manifest["metadata"]["name"]
         try:
             self._observer.remember_plan(run.metadata.uid, await self._client.create("configmaps", namespace, manifest))
+        except (OSError, TimeoutError):
+            self._store.doubtful.add(run.metadata.uid)
+            raise
         except ApiError as error:
             if error.final:
                 self._refuse(run, name, refusal_of(error))
                 raise LookAgain(error.message) from None
             if error.status != 409:
+                self._store.doubtful.add(run.metadata.uid)
                 raise
             stored = await self._client.get("configmaps", namespace, name)
-            if not _owned(stored, run):
-                refusal = Refusal("it exists and belongs to someone else", quota=False)
-                self._refuse(run, name, refusal)
-                raise LookAgain(refusal.message) from None
             # Made before a crash, perhaps from an older suite: that plan counts.
             try:
                 self._observer.remember_plan(run.metadata.uid, stored)
             except ValueError as unreadable:
-                self._refuse(run, name, Refusal(f"it exists and cannot be read: {unreadable}", quota=False))
+                self._refuse(run, name, Refusal(f"it exists, but {unreadable}", quota=False))
             raise LookAgain(f"plan {name} exists") from None
 
     async def _create_job(self, run: Resource, manifest: Any) -> None:
@@ -116,7 +107,7 @@ class Writer:
         except ApiError as error:
             if error.status == 409:
                 stored = await self._client.get("jobs", namespace, name)
-                if _owned(stored, run):
+                if owned(stored, run.metadata.uid):
                     self._store.put_child("jobs", stored)
                     return
                 refusal = Refusal(f"Job {name} exists and belongs to someone else", quota=False)
@@ -171,10 +162,6 @@ def _document(status: Any) -> Any:
         if hasattr(status, name):
             value[name] = getattr(status, name).model_dump(by_alias=True)
     return value
-
-
-def _owned(raw: Any, run: Resource) -> bool:
-    return any(owner["uid"] == run.metadata.uid for owner in raw["metadata"].get("ownerReferences") or [])
 
 
 def _count(resource: Resource, decision: Decision[Any]) -> None:

@@ -86,6 +86,7 @@ class Engine:
                 group.create_task(watch.children(self._client, self.store, plural, namespace, listed[-1]))
         for event in listed:
             await event.wait()
+        self.store.doubt_all()
         observer = Observer(self._client, self.store, config.max_pods, config.runner_image)
         recorder = Recorder(self._client)
         group.create_task(self._record(recorder))

@@ -47,16 +47,18 @@ class Observer:
         """Return what is known about a TestRun, but for its rivals (see `beside`)."""
         uid = run.metadata.uid
         plan, gone = self._store.plans.get(uid), False
-        if plan is None and run.status.resolved is not None and run.status.verdict is None:
+        planned = run.status.resolved is not None
+        if plan is None and run.status.verdict is None and (planned or uid in self._store.doubtful):
             try:
-                stored = await self._client.get("configmaps", key.namespace, run.status.resolved.plan)
+                stored = await self._client.get("configmaps", key.namespace, jobs.child_name(run, "plan"))
                 plan = self.remember_plan(uid, stored)
             except ValueError:
-                gone = True
+                gone = planned
             except ApiError as error:
                 if error.status != 404:
                     raise
-                gone = True
+                gone = planned
+            self._store.doubtful.discard(uid)
         suite = None
         if run.spec.suite_ref is not None:
             found = self._store.get(Key(names.TEST_SUITE, key.namespace, run.spec.suite_ref.name))
@@ -89,6 +91,8 @@ class Observer:
 
     def remember_plan(self, run_uid: str, config_map: Json) -> plans.Plan:
         """Keep and return the plan in a ConfigMap. Raises ValueError when it is not one that we can read."""
+        if not owned(config_map, run_uid):
+            raise ValueError("it belongs to someone else")
         try:
             plan = plans.load(json.loads(config_map["data"][names.PLAN_KEY]))
         except (KeyError, TypeError) as error:
@@ -192,6 +196,11 @@ class Observer:
                 if not refusal_of(error).quota:
                     problems.append(f"spec.steps[{index}]: its Job would be refused: {error.message}")
         return tuple(problems)
+
+
+def owned(raw: Json, uid: str) -> bool:
+    """Return whether the object with this uid owns `raw`."""
+    return any(owner["uid"] == uid for owner in raw["metadata"].get("ownerReferences") or [])
 
 
 def refusal_of(error: ApiError) -> Refusal:

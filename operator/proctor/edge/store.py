@@ -70,6 +70,8 @@ class Store:
     _runs_of: dict[tuple[str, str], set[Key]] = field(default_factory=lambda: defaultdict(set))
     _unfinished: set[Key] = field(default_factory=set)
     plans: dict[str, Plan] = field(default_factory=dict)
+    doubtful: set[str] = field(default_factory=set)
+    """Uids of runs that may have a plan though their status does not say so: one may have been killed in between."""
     reserved: dict[tuple[str, str], Claim] = field(default_factory=dict)
     """Claims of decisions that are being applied, by run uid and step."""
 
@@ -102,6 +104,13 @@ class Store:
                 self._runs_of[suite].discard(key)
                 self.changed(Key(names.TEST_SUITE, *suite))
             self.wake_waiting()
+
+    def doubt_all(self) -> None:
+        """Count all runs without a plan in status as doubtful: another process may have begun with them."""
+        for key in self._unfinished:
+            run = self._entries[key].body
+            if isinstance(run, TestRun) and run.status.resolved is None:
+                self.doubtful.add(run.metadata.uid)
 
     def get(self, key: Key) -> Entry | None:
         """Return a custom resource."""
