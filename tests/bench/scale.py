@@ -19,6 +19,7 @@ from proctor.edge.client import ApiError, Client, Json
 
 NAMESPACE = "bench-scale"
 PATIENCE = 900.0
+STALL = 60.0
 AT_ONCE = 32
 FAKE = {
     "nodeSelector": {"type": "kwok"},
@@ -69,11 +70,24 @@ async def _arm(
     follower = asyncio.create_task(follow())
     began = time.perf_counter()
     await _each(range(count), lambda i: client.create(plural, NAMESPACE, body(f"b-{plural}-{i}")))
-    async with asyncio.timeout(PATIENCE):
-        await everything.wait()
+    await _progress(plural, finished, count, everything)
     took = time.perf_counter() - began
     follower.cancel()
     return took
+
+
+async def _progress(plural: str, finished: set[str], count: int, everything: asyncio.Event) -> None:
+    """Tell how far it is every ten seconds; give up when nothing has moved for STALL seconds."""
+    seen, moved = 0, time.monotonic()
+    while not everything.is_set():
+        try:
+            await asyncio.wait_for(everything.wait(), 10)
+        except TimeoutError:
+            print(f"  {plural}: {len(finished)} of {count}", flush=True)
+        if len(finished) > seen:
+            seen, moved = len(finished), time.monotonic()
+        if time.monotonic() - moved > STALL:
+            raise RuntimeError(f"{plural}: only {len(finished)} of {count} are done, and nothing moves") from None
 
 
 async def _each(items: range, call: Callable[[int], Awaitable[object]]) -> None:
@@ -102,9 +116,11 @@ async def _end_pods(client: Client) -> None:
 
     async with asyncio.TaskGroup() as group:
         async for event in client.watch("pods", NAMESPACE, "", "0", int(2 * PATIENCE)):
-            meta = event["object"]["metadata"] if event["type"] == "ADDED" else {}
-            if meta and "proctor.dev/fake-summary" not in (meta.get("annotations") or {}):
-                group.create_task(end(event["object"]))
+            pod = event["object"]
+            # Only once it runs: kwok would trip over a change that comes between its own two.
+            running = event["type"] in ("ADDED", "MODIFIED") and pod["status"].get("phase") == "Running"
+            if running and "proctor.dev/fake-summary" not in (pod["metadata"].get("annotations") or {}):
+                group.create_task(end(pod))
 
 
 def _last_words(meta: Json) -> str:
