@@ -209,6 +209,8 @@ def test_ctrl_c_ends_a_watch_cleanly(kubectl: FakeKubectl) -> None:
         text=True,
         env=environment,
         cwd=kubectl.folder,
+        # Shells start background jobs with SIGINT ignored, and children inherit that.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     ) as process:
         assert process.stdout is not None
         assert process.stderr is not None
