@@ -230,6 +230,10 @@ def test_the_current_cluster_is_never_changed(
     monkeypatch.setenv("CLUSTER", "current")
     assert main(["down"]) == 0
     assert "stays as it is" in capsys.readouterr().out
+    monkeypatch.setattr("cluster.__main__.given", lambda names: True)
+    assert main(["images"]) == 0
+    assert "build/images.yaml" in capsys.readouterr().out
+    monkeypatch.setattr("cluster.__main__.given", lambda names: False)
     assert main(["images"]) == 1
     assert "cannot load images" in capsys.readouterr().err
     assert main(["up", "--fake-nodes", "1"]) == 1
