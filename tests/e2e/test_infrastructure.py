@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from e2e.world import World, counts, one_step
+from e2e.world import World, counts, named, one_step
 from proctor.edge.client import Json
 
 pytestmark = pytest.mark.e2e
@@ -65,10 +65,11 @@ async def test_a_quota_that_is_raised_in_time_lets_the_run_pass(world: World) ->
 
 
 async def test_invariant_11_pods_that_the_namespace_forbids(world: World) -> None:
-    runner = {"podTemplate": {"volumes": [{"name": "host", "hostPath": {"path": "/"}}]}}
-    status = await world.run("case", PASSING, runner=runner, step={"startTimeout": "8s"})
+    limits = named("v1", "LimitRange", "tiny") | {"spec": {"limits": [{"type": "Container", "max": {"memory": "9Mi"}}]}}
+    await world.client.create("limitranges", world.namespace, limits)
+    status = await world.run("case", PASSING, step={"startTimeout": "8s"})
     assert (status["verdict"], status["reason"]) == ("Error", "JobRefused")
-    assert "hostPath" in status["message"]
+    assert "memory" in status["message"]
 
 
 async def test_invariant_11_a_missing_config_map(world: World) -> None:
@@ -79,7 +80,7 @@ async def test_invariant_11_a_missing_config_map(world: World) -> None:
 
 async def test_invariant_11_a_missing_secret(world: World) -> None:
     await world.files("case", PASSING)
-    suite = one_step("case", target={"name": "t", "secretRef": {"name": "not-there"}}, step={"startTimeout": "8s"})
+    suite = one_step("case", target={"name": "t", "secretRef": {"name": "not-there"}}, step={"startTimeout": "25s"})
     await world.apply_run("case", {"suite": suite})
     status = await world.verdict("case")
     assert (status["verdict"], status["reason"]) == ("Error", "PodConfigError")

@@ -27,6 +27,7 @@ PREFIXES = {
     "namespaces": "/api/v1",
     "serviceaccounts": "/api/v1",
     "resourcequotas": "/api/v1",
+    "limitranges": "/api/v1",
     "jobs": "/apis/batch/v1",
     "deployments": "/apis/apps/v1",
     "statefulsets": "/apis/apps/v1",
