@@ -67,7 +67,7 @@ def interrupt(seen: ObservedRun, status: TestRunStatus, why: Judgment) -> RunDec
 
 
 def _stopped(old: StepStatus, seen: ObservedRun, plan: Plan) -> steps.StepView:
-    begun = old.job is not None or any(job.name == child_name(seen.run, old.name) for job in seen.jobs)
+    begun = old.job is not None or seen.job(child_name(seen.run, old.name)) is not None
     if old.state in ENDED or not begun:
         return steps.StepView(old)
     return steps.stop(plan.step(old.name), old, seen, plan.spec, Trouble(names.ABORTED, "the run was aborted"))

@@ -110,7 +110,7 @@ def _advance(seen: ObservedRun, status: TestRunStatus, plan: Plan, runner_image:
         if old.state in ENDED:
             views[step.name] = steps.StepView(old)
             continue
-        if old.job is not None or any(job.name == jobs.child_name(seen.run, step.name) for job in seen.jobs):
+        if old.job is not None or seen.job(jobs.child_name(seen.run, step.name)) is not None:
             views[step.name] = steps.observe(step, old, seen, plan.spec)
             questions |= views[step.name].questions
             continue

@@ -160,6 +160,10 @@ class ObservedRun:
     present: frozenset[str] = frozenset()
     pod_refusals: Mapping[str, Refusal | None] = field(default_factory=dict)
 
+    def job(self, name: str) -> Job | None:
+        """Return the run's Job called `name`, if it was seen."""
+        return next((job for job in self.jobs if job.name == name), None)
+
 
 @dataclass(frozen=True)
 class ObservedSuite:

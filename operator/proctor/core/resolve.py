@@ -32,7 +32,7 @@ class Resolution:
 def observe(step: Step, seen: ObservedRun) -> Resolution:
     """Return the resolution of a step's git ref, from the Job that does it."""
     name = child_name(seen.run, resolve_part(step.name))
-    job = next((job for job in seen.jobs if job.name == name), None)
+    job = seen.job(name)
     if job is None:
         return Resolution()
     pods = [pod for pod in seen.pods if pod.step == step.name and pod.role == names.ROLE_RESOLVE]

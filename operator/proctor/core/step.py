@@ -39,7 +39,7 @@ class StepView:
 def observe(step: Step, before: StepStatus, seen: ObservedRun, spec: TestSuiteSpec) -> StepView:
     """Return what is known of a step that is not finished and whose Job exists or existed."""
     name = child_name(seen.run, step.name)
-    job = next((job for job in seen.jobs if job.name == name), None)
+    job = seen.job(name)
     if job is None:
         return _without_job(name, before, seen)
     if job.plan and seen.plan is not None and job.plan != seen.plan.digest:
@@ -58,7 +58,7 @@ def observe(step: Step, before: StepStatus, seen: ObservedRun, spec: TestSuiteSp
 def stop(step: Step, before: StepStatus, seen: ObservedRun, spec: TestSuiteSpec, why: Trouble) -> StepView:
     """Return how a step that is not finished ends now: by `why`, but with all that its pods have reported."""
     name = child_name(seen.run, step.name)
-    job = next((job for job in seen.jobs if job.name == name), None)
+    job = seen.job(name)
     if job is None:
         return end(before, why, seen.now)
     pods = _pods(step, before, seen)

@@ -58,9 +58,7 @@ class Engine:
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._hold())
                 await self._begin(group)
-        except asyncio.CancelledError:
-            raise
-        except BaseException:
+        except Exception:
             log.exception("the operator cannot go on")
         os.kill(os.getpid(), signal.SIGTERM)
 

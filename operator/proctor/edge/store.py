@@ -236,8 +236,7 @@ class Store:
             entry.spec = {}
             self.plans.pop(run.metadata.uid, None)
             self._forget_gone(run.metadata.uid)
-            if key in self._unfinished:
-                self._unfinished.discard(key)
+            self._unfinished.discard(key)
         if any(step.verdict is not None for step in run.status.steps):
             self.wake_waiting()
 
