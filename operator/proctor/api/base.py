@@ -160,6 +160,17 @@ class ResourceModel(StatusModel):
     selectable_fields: ClassVar[tuple[str, ...]] = ()
     description: ClassVar[str] = ""
 
+    def as_owner(self) -> dict[str, Any]:
+        """Return the owner reference that makes this resource the controller of a child."""
+        return {
+            "apiVersion": self.api_version,
+            "kind": self.kind,
+            "name": self.metadata.name,
+            "uid": self.metadata.uid,
+            "controller": True,
+            "blockOwnerDeletion": False,
+        }
+
 
 def explain(error: ValidationError) -> str:
     """Return what is wrong as one line for people, each trouble with its path: `spec.steps[0].shards: ...; ...`."""

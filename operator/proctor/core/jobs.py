@@ -246,18 +246,10 @@ def _labels(run: TestRun, plan: Plan, *, role: str, step: Step) -> dict[str, str
 
 
 def _metadata(run: TestRun, plan: Plan, part: str, *, role: str = "plan", step: Step | None = None) -> dict[str, Any]:
-    owner = {
-        "apiVersion": names.API_VERSION,
-        "kind": names.TEST_RUN,
-        "name": run.metadata.name,
-        "uid": run.metadata.uid,
-        "controller": True,
-        "blockOwnerDeletion": False,
-    }
     labels = _labels(run, plan, role=role, step=step) if step else {names.LABEL_RUN_UID: run.metadata.uid}
     return {
         "name": child_name(run, part),
         "namespace": run.metadata.namespace,
         "labels": labels,
-        "ownerReferences": [owner],
+        "ownerReferences": [run.as_owner()],
     }

@@ -183,16 +183,7 @@ def run_manifest(suite: TestSuite, due: Cause) -> Manifest:
             "namespace": suite.metadata.namespace,
             "labels": {names.LABEL_SUITE: suite.metadata.name[:63].rstrip("-.")},
             "annotations": {names.ANNOTATION_TRIGGER_KEY: due.key},
-            "ownerReferences": [
-                {
-                    "apiVersion": names.API_VERSION,
-                    "kind": names.TEST_SUITE,
-                    "name": suite.metadata.name,
-                    "uid": suite.metadata.uid,
-                    "controller": True,
-                    "blockOwnerDeletion": False,
-                }
-            ],
+            "ownerReferences": [suite.as_owner()],
         },
         "spec": {"suiteRef": {"name": suite.metadata.name}, "trigger": due.trigger},
     }
