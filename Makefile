@@ -35,8 +35,8 @@ verify: $(STAMP) ## static checks: ruff, mypy, import contracts, generated files
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy --exclude '^tests/bazaar/' operator cluster tests
 	@# The folder tests/bazaar and the package bazaar have one name, so they are looked at apart.
-	MYPYPATH=images/bazaar:tests/bazaar $(VENV)/bin/mypy images/bazaar/bazaar tests/bazaar
-	PYTHONPATH=operator $(VENV)/bin/lint-imports
+	MYPYPATH=images/bazaar:tests/bazaar $(VENV)/bin/mypy images/bazaar/bazaar images/bazaar/cards.py tests/bazaar
+	PYTHONPATH=operator:images/bazaar $(VENV)/bin/lint-imports
 	$(VENV)/bin/proctor crds --check
 
 .PHONY: unit
@@ -79,6 +79,10 @@ demo: install ## the example platform, a suite, a verdict; FAULTS=idempotency_ig
 	$(WITH_CLUSTER) kubectl apply -f suites/t03_journeys/suite.yaml
 	$(WITH_CLUSTER) proctor run journeys -n bazaar --wait --join --timeout 10m
 
+.PHONY: faults
+faults: $(STAMP) ## the faults that can be planted in the example platform, and what must catch each
+	$(PYTHON) images/bazaar/cards.py
+
 .PHONY: bench-latency
 bench-latency: install ## TestRun created -> its pod exists, beside a bare Job
 	$(WITH_CLUSTER) PYTHONPATH=tests $(PYTHON) tests/bench/latency.py
@@ -98,6 +102,7 @@ lock: $(STAMP) ## choose the newest allowed versions for requirements/*.txt
 	$(LOCKED) --upgrade --extra operator --output-file requirements/operator.txt
 	$(LOCKED) --upgrade --extra runner --output-file requirements/runner.txt
 	$(LOCKED) --upgrade --all-extras images/bazaar/requirements.in --output-file requirements/dev.txt
+	$(subst pyproject.toml,,$(LOCKED)) --upgrade images/bazaar/requirements.in --output-file images/bazaar/requirements.txt
 
 $(STAMP): $(LOCK) pyproject.toml
 	@command -v python3.11 >/dev/null || { echo "python3.11 is missing: on Debian 12, apt-get install python3.11 python3.11-venv" >&2; exit 1; }

@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from bazaar import embedding, faults, script, tracing
+from bazaar import embedding, faults, tracing
+from bazaar.model import script
 
 PRODUCTS = [
     {"sku": "mug", "name": "Mug", "price_cents": 790},
@@ -19,13 +20,12 @@ def chat(question: str, **context: Any) -> list[dict[str, Any]]:
 
 
 def test_faults_are_parsed() -> None:
-    assert dict(faults.parse(" a, b=3 ,")) == {"a": "", "b": "3"}
+    planted = {name: (entry.value, entry.permille) for name, entry in faults.parse(" a, b=3 ,c=x@50").items()}
+    assert planted == {"a": ("", 1000), "b": ("3", 1000), "c": ("x", 50)}
     with pytest.raises(ValueError, match="without a name"):
         faults.parse("=3")
-
-
-def test_no_fault_is_planted_here() -> None:
-    assert faults.fault("idempotency_ignored") is None
+    with pytest.raises(ValueError, match="permille"):
+        faults.parse("a=3@5000")
 
 
 @pytest.mark.parametrize(
@@ -78,7 +78,9 @@ def test_embedding_is_a_unit_vector_and_finds_the_like() -> None:
 
 def test_trace_context_is_continued_only_if_well_formed() -> None:
     good = f"00-{'a' * 32}-{'b' * 16}-01"
-    assert tracing.continue_or_start(good) == good
-    assert tracing.trace_id(good) == "a" * 32
-    for bad in (None, "", "00-xyz", f"00-{'0' * 32}-{'b' * 16}-01"):
-        assert tracing.trace_id(tracing.continue_or_start(bad)) not in ("", "0" * 32)
+    with tracing.continued({"Traceparent": good}):
+        assert tracing.trace_id() == "a" * 32
+        assert tracing.headers() == {"traceparent": good}
+    for bad in ({}, {"traceparent": "00-xyz"}, {"traceparent": f"00-{'0' * 32}-{'b' * 16}-01"}):
+        with tracing.continued(bad):
+            assert tracing.trace_id() == ""

@@ -35,21 +35,27 @@ async def main() -> None:
     parser.add_argument("--metrics", help="the operator's /metrics, to print its memory: http://HOST:8081/metrics")
     options = parser.parse_args()
     client = await Client.connect()
-    stop = asyncio.create_task(_end_pods(client))
     try:
         await ensure_namespace(client, NAMESPACE)
-        before = await _memory(options.metrics)
-        jobs = await _arm(client, "jobs", options.n, _job, _job_done)
-        print(f"{options.n} bare Jobs:  {jobs:6.1f} s")
-        runs = await _arm(client, "testruns", options.n, _run, _run_passed)
-        print(f"{options.n} TestRuns:   {runs:6.1f} s, all Passed")
-        print(f"ratio:            {runs / jobs:6.2f}")
-        if before is not None:
-            after = await _memory(options.metrics)
-            print(f"operator memory:  {before:6.1f} MB before, {after:6.1f} MB with {options.n} finished runs")
+        async with asyncio.TaskGroup() as group:
+            annotator = group.create_task(_end_pods(client))
+            await _measure(client, options.n, options.metrics)
+            annotator.cancel()
     finally:
-        stop.cancel()
         await client.close()
+
+
+async def _measure(client: Client, count: int, metrics: str | None) -> None:
+    """Run both arms and print their figures."""
+    before = await _memory(metrics)
+    jobs = await _arm(client, "jobs", count, _job, _job_done)
+    print(f"{count} bare Jobs:  {jobs:6.1f} s")
+    runs = await _arm(client, "testruns", count, _run, _run_passed)
+    print(f"{count} TestRuns:   {runs:6.1f} s, all Passed")
+    print(f"ratio:            {runs / jobs:6.2f}")
+    if before is not None:
+        after = await _memory(metrics)
+        print(f"operator memory:  {before:6.1f} MB before, {after:6.1f} MB with {count} finished runs")
 
 
 async def _arm(
@@ -67,12 +73,13 @@ async def _arm(
                 if len(finished) == count:
                     everything.set()
 
-    follower = asyncio.create_task(follow())
-    began = time.perf_counter()
-    await _each(range(count), lambda i: client.create(plural, NAMESPACE, body(f"b-{plural}-{i}")))
-    await _progress(plural, finished, count, everything)
-    took = time.perf_counter() - began
-    follower.cancel()
+    async with asyncio.TaskGroup() as group:
+        follower = group.create_task(follow())
+        began = time.perf_counter()
+        await _each(range(count), lambda i: client.create(plural, NAMESPACE, body(f"b-{plural}-{i}")))
+        await _progress(plural, finished, count, everything)
+        took = time.perf_counter() - began
+        follower.cancel()
     return took
 
 

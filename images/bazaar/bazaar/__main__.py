@@ -1,43 +1,26 @@
-"""Start one role: `python -m bazaar gateway|orchestrator|tools|model|migrate`."""
+"""Start one role: `python -m bazaar ROLE`."""
 
 import sys
+from importlib import import_module
 
 from bazaar import logs
-from bazaar.settings import GatewaySettings, MigrateSettings, ModelSettings, OrchestratorSettings, ToolsSettings
-from bazaar.web import serve
+
+ROLES = {
+    "gateway": "bazaar.gateway.app",
+    "orchestrator": "bazaar.orchestrator.app",
+    "tools": "bazaar.tools.app",
+    "model": "bazaar.model.app",
+    "migrate": "bazaar.migrate",
+}
+"""Each module has `run()`. Only the role's own is imported: a process holds nothing that it has no use for."""
 
 
 def main(arguments: list[str]) -> None:
     """Run a role until it is told to stop. Raises SystemExit for an unknown role or missing configuration."""
+    if len(arguments) != 1 or arguments[0] not in ROLES:
+        raise SystemExit(f"usage: python -m bazaar {'|'.join(ROLES)}")
     logs.configure()
-    # Imports sit in the branches, so that each role loads only what it runs.
-    match arguments:
-        case ["gateway"]:
-            from bazaar.gateway import create_gateway
-
-            gateway = GatewaySettings.load()
-            serve(create_gateway(gateway), gateway)
-        case ["orchestrator"]:
-            from bazaar.orchestrator import create_orchestrator
-
-            orchestrator = OrchestratorSettings.load()
-            serve(create_orchestrator(orchestrator), orchestrator)
-        case ["tools"]:
-            from bazaar.tools import create_tools
-
-            tools = ToolsSettings.load()
-            serve(create_tools(tools), tools)
-        case ["model"]:
-            from bazaar.model import create_model
-
-            model = ModelSettings.load()
-            serve(create_model(model), model)
-        case ["migrate"]:
-            from bazaar.migrate import migrate
-
-            migrate(MigrateSettings.load())
-        case _:
-            raise SystemExit("usage: python -m bazaar gateway|orchestrator|tools|model|migrate")
+    import_module(ROLES[arguments[0]]).run()
 
 
 main(sys.argv[1:])

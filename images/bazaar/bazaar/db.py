@@ -17,11 +17,12 @@ from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 
 
 def _load_queries() -> Mapping[str, TextClause]:
-    source = (resources.files("bazaar") / "sql" / "queries.sql").read_text(encoding="utf-8")
+    files = sorted((resources.files("bazaar") / "sql" / "queries").iterdir(), key=lambda f: f.name)
+    source = "".join(file.read_text(encoding="utf-8") for file in files)
     parts = re.split(r"^-- name: (\w+)\n", source, flags=re.MULTILINE)[1:]
     names, bodies = parts[::2], parts[1::2]
     if len(set(names)) != len(names):
-        raise ValueError("queries.sql defines a name twice")
+        raise ValueError("sql/queries/ defines a name twice")
     return {name: text(body.strip().rstrip(";")) for name, body in zip(names, bodies, strict=True)}
 
 
@@ -29,7 +30,7 @@ QUERIES = _load_queries()
 
 
 class Transaction:
-    """One transaction. Statements are named after their entries in `sql/queries.sql`."""
+    """One transaction. Statements are named after their entries in `sql/queries/`."""
 
     def __init__(self, connection: AsyncConnection, tenant_id: UUID | None) -> None:
         self._connection = connection

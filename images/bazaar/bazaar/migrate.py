@@ -11,12 +11,22 @@ from importlib import resources
 
 import psycopg
 from psycopg import sql
+from pydantic import SecretStr
 
-from bazaar.settings import MigrateSettings
+from bazaar.settings import Settings
 
 LOG = logging.getLogger(__name__)
 WAIT_SECONDS = 50.0
 LOCK = 4_702_111_234  # any constant: only this program takes it
+
+
+class MigrateSettings(Settings):
+    """What bringing the database up to date needs."""
+
+    superuser_dsn: SecretStr
+    app_password: SecretStr
+    relay_password: SecretStr
+    ops_password: SecretStr
 
 
 def migrate(settings: MigrateSettings) -> None:
@@ -61,3 +71,8 @@ def _connect(dsn: str) -> psycopg.Connection:
             if time.monotonic() > deadline:
                 raise SystemExit(f"PostgreSQL did not answer within {WAIT_SECONDS:.0f} s: {error}") from error
             time.sleep(0.5)
+
+
+def run() -> None:
+    """Bring the database up to date and end."""
+    migrate(MigrateSettings.load())

@@ -12,23 +12,23 @@ from typing import Any
 import nats.errors
 import sqlalchemy.exc
 from nats.js import JetStreamContext
+from opentelemetry.trace import SpanKind
 from sqlalchemy import Row
 
+from bazaar import tracing
 from bazaar.db import Database, Transaction
 
 LOG = logging.getLogger(__name__)
 SWEEP_SECONDS = 1.0
 
 
-async def enqueue(
-    transaction: Transaction, subject: str, message_id: str, headers: dict[str, str], payload: dict[str, str]
-) -> None:
-    """Write a message into the caller's transaction."""
+async def enqueue(transaction: Transaction, subject: str, message_id: str, payload: dict[str, str]) -> None:
+    """Write a message into the caller's transaction; it will carry the caller's trace."""
     await transaction.run(
         "insert_outbox",
         subject=subject,
         message_id=message_id,
-        headers=json.dumps(headers),
+        headers=json.dumps(tracing.headers()),
         payload=json.dumps(payload),
     )
 
@@ -69,5 +69,6 @@ class Relay:
         return bool(rows)
 
     async def _publish(self, row: Row[Any]) -> None:
-        headers = row.headers | {"Nats-Msg-Id": row.message_id}
-        await self._js.publish(row.subject, json.dumps(row.payload).encode(), headers=headers)
+        with tracing.continued(row.headers), tracing.span("tasks send", SpanKind.PRODUCER):
+            headers = tracing.headers() | {"Nats-Msg-Id": row.message_id}
+            await self._js.publish(row.subject, json.dumps(row.payload).encode(), headers=headers)

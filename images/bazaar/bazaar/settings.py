@@ -1,10 +1,10 @@
 """Configuration of every role, from `BAZAAR_*` environment variables.
 
-One class per role lists exactly what that role needs, so a missing variable is named at start, and no role holds a
-credential that it has no use for.
+Each role has a class of its own beside its code that lists exactly what it needs, so a missing variable is named at
+start, and no role holds a credential that it has no use for.
 """
 
-from typing import Self
+from typing import Literal, Self
 
 from pydantic import Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -17,6 +17,12 @@ class Settings(BaseSettings):
 
     host: str = "0.0.0.0"  # noqa: S104 - a pod has one address, and clients need it
     port: int = Field(default=8080, ge=1, le=65535)
+    arm: Literal["a", "b"] = "a"
+    """Two arms of the platform may share the servers; each has its own task queue."""
+    otlp_url: str | None = None
+    """Where spans and logs are sent by OTLP/HTTP."""
+    activations_port: int | None = Field(default=None, ge=1, le=65535)
+    """Where a process with planted faults tells how often each was met; not a port that suites know."""
 
     @classmethod
     def load(cls) -> Self:
@@ -33,44 +39,3 @@ class DatabaseSettings(Settings):
 
     app_dsn: SecretStr
     pool_size: int = Field(default=8, ge=1, le=100)
-
-
-class GatewaySettings(DatabaseSettings):
-    """What the gateway needs."""
-
-    relay_dsn: SecretStr
-    nats_url: SecretStr
-    redis_url: SecretStr
-    admin_key: SecretStr = Field(min_length=16)
-
-
-class OrchestratorSettings(DatabaseSettings):
-    """What the orchestrator needs."""
-
-    nats_url: SecretStr
-    model_url: str
-    tools_url: str
-    internal_key: SecretStr = Field(min_length=16)
-    concurrency: int = Field(default=16, ge=1, le=256)
-
-
-class ToolsSettings(DatabaseSettings):
-    """What the tools need."""
-
-    internal_key: SecretStr = Field(min_length=16)
-
-
-class ModelSettings(Settings):
-    """What the model server needs."""
-
-    ledger_path: str
-    upstream: str = "first"
-
-
-class MigrateSettings(Settings):
-    """What bringing the database up to date needs."""
-
-    superuser_dsn: SecretStr
-    app_password: SecretStr
-    relay_password: SecretStr
-    ops_password: SecretStr

@@ -1,20 +1,71 @@
-"""Trace context (W3C `traceparent`), carried by hand through HTTP and NATS until spans are exported."""
+"""Traces: one context (W3C traceparent and baggage) through HTTP, NATS and the outbox, and one way to make a span.
 
-import re
-import secrets
+Spans are exported to BAZAAR_OTLP_URL where it is set; without it the context still travels, so that every call of one
+message carries one trace id.
+"""
 
-HEADER = "traceparent"
-_FORM = re.compile(r"00-(?!0{32})([0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+
+from opentelemetry import context, propagate, trace
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import BatchSpanProcessor
+from opentelemetry.trace import Span, SpanKind, Status, StatusCode
+
+Attributes = Mapping[str, str | int | float | bool]
+
+_TRACER = trace.get_tracer("bazaar")
 
 
-def continue_or_start(traceparent: str | None) -> str:
-    """The caller's trace context if it is well formed, else a new one."""
-    if traceparent and _FORM.fullmatch(traceparent):
-        return traceparent
-    return f"00-{secrets.token_hex(16)}-{secrets.token_hex(8)}-01"
+def configure(role: str, otlp_url: str | None) -> None:
+    """Make every span of this process one of `role`, and send them to an OTLP/HTTP endpoint if there is one."""
+    provider = TracerProvider(resource=Resource.create({"service.name": role, "service.namespace": "bazaar"}))
+    if otlp_url:
+        from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+
+        provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter(f"{otlp_url.rstrip('/')}/v1/traces")))
+    trace.set_tracer_provider(provider)
 
 
-def trace_id(traceparent: str | None) -> str:
-    """The trace id (32 hex digits), or "" where there is none."""
-    form = _FORM.fullmatch(traceparent or "")
-    return form[1] if form else ""
+@contextmanager
+def span(name: str, kind: SpanKind = SpanKind.INTERNAL, attributes: Attributes | None = None) -> Iterator[Span]:
+    """A span around a block. An exception that leaves the block makes it ERROR with `error.type`, its class's name."""
+    with _TRACER.start_as_current_span(
+        name, kind=kind, attributes=attributes, record_exception=False, set_status_on_exception=False
+    ) as current:
+        try:
+            yield current
+        except Exception as error:
+            failed(current, type(error).__name__)
+            raise
+
+
+def failed(current: Span, error_type: str) -> None:
+    """Mark a span as ERROR. The text of an exception may hold what must not be stored, so only its kind is."""
+    current.set_attribute("error.type", error_type)
+    current.set_status(Status(StatusCode.ERROR))
+
+
+def headers() -> dict[str, str]:
+    """The current context as headers of a request or a message."""
+    carrier: dict[str, str] = {}
+    propagate.inject(carrier)
+    return carrier
+
+
+@contextmanager
+def continued(carrier: Mapping[str, str] | None) -> Iterator[None]:
+    """Go on in the context that headers carry; where they carry none, in a new trace."""
+    lower = {name.lower(): value for name, value in (carrier or {}).items()}
+    token = context.attach(propagate.extract(lower, context.Context()))
+    try:
+        yield
+    finally:
+        context.detach(token)
+
+
+def trace_id() -> str:
+    """The id of the current trace (32 hex digits), or "" outside of any."""
+    current = trace.get_current_span().get_span_context()
+    return trace.format_trace_id(current.trace_id) if current.is_valid else ""

@@ -20,11 +20,13 @@ import uvicorn
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, PlainTextResponse
+from opentelemetry.trace import SpanKind
 from prometheus_client import CONTENT_TYPE_LATEST, Counter, Histogram, generate_latest
 from pydantic import BaseModel, ConfigDict
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from bazaar import faults, tracing
 from bazaar.settings import Settings
 
 LOG = logging.getLogger(__name__)
@@ -124,7 +126,7 @@ async def _on_unexpected(request: Request, error: Exception) -> Response:
 
 
 class _Measure:
-    """Counts and times requests by route template, never by path: paths have no bound."""
+    """Counts, times and traces requests by route template, never by path: paths have no bound."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -141,8 +143,21 @@ class _Measure:
             await send(message)
 
         started = time.perf_counter()
+        carrier = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
         try:
-            await self._app(scope, receive, watch)
+            with tracing.continued(carrier), tracing.span(scope["method"], SpanKind.SERVER) as current:
+                await self._app(scope, receive, watch)
+                route = getattr(scope.get("route"), "path", "unmatched")
+                current.update_name(f"{scope['method']} {route}")
+                current.set_attributes(
+                    {
+                        "http.request.method": scope["method"],
+                        "http.route": route,
+                        "http.response.status_code": status,
+                    }
+                )
+                if status >= 500:
+                    tracing.failed(current, str(status))
         finally:
             route = getattr(scope.get("route"), "path", "unmatched")
             REQUESTS.labels(scope["method"], route, status).inc()
@@ -180,8 +195,11 @@ def create_app(
     return app
 
 
-def serve(app: FastAPI, settings: Settings) -> None:
+def serve(role: str, app: FastAPI, settings: Settings) -> None:
     """Serve until SIGTERM or SIGINT; requests in flight get 10 seconds to end."""
+    tracing.configure(role, settings.otlp_url)
+    if settings.activations_port:
+        faults.serve_activations(settings.host, settings.activations_port)
     # After its shutdown uvicorn raises the signal again: an orderly stop is exit code 0.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     uvicorn.run(

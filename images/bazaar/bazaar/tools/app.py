@@ -7,14 +7,20 @@ from typing import Annotated, Any, Generic, TypeVar
 from uuid import UUID
 
 from fastapi import Depends, FastAPI, Header
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, SecretStr
 
-from bazaar import orders
 from bazaar.db import Database
-from bazaar.settings import ToolsSettings
-from bazaar.web import Problem, create_app
+from bazaar.settings import DatabaseSettings
+from bazaar.tools import orders
+from bazaar.web import Problem, create_app, serve
 
 Arguments = TypeVar("Arguments", bound=BaseModel)
+
+
+class ToolsSettings(DatabaseSettings):
+    """What the tools need."""
+
+    internal_key: SecretStr = Field(min_length=16)
 
 
 class Call(BaseModel, Generic[Arguments]):
@@ -54,3 +60,9 @@ def create_tools(settings: ToolsSettings) -> FastAPI:
             return await orders.track(transaction, call.episode_id, call.arguments)
 
     return app
+
+
+def run() -> None:
+    """Serve this role until it is told to stop."""
+    settings = ToolsSettings.load()
+    serve("tools", create_tools(settings), settings)

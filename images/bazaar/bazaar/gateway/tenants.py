@@ -2,10 +2,10 @@
 
 from uuid import UUID, uuid4
 
-from bazaar.api import DocumentIn, TenantIn, TenantOut, UserOut
 from bazaar.db import Database
 from bazaar.embedding import embed
-from bazaar.keys import hash_key, new_key
+from bazaar.gateway.api import DocumentIn, TenantIn, TenantOut, UserOut
+from bazaar.gateway.keys import hash_key, new_key
 from bazaar.web import Problem
 
 

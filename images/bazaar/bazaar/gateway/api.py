@@ -5,7 +5,7 @@ from uuid import UUID
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
-from bazaar.keys import Scope
+from bazaar.gateway.keys import Scope
 
 
 def _storable(text: str) -> str:

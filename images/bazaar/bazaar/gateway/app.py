@@ -12,21 +12,32 @@ import nats.errors
 from fastapi import APIRouter, Depends, FastAPI, Header, Request, Response
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from nats.aio.client import Client
+from pydantic import Field, SecretStr
 from redis.asyncio import Redis
 
-from bazaar import api, messages, streams, tenants, tracing
+from bazaar import streams
 from bazaar.db import Database
-from bazaar.keys import Principal, Scope, authenticate
+from bazaar.gateway import api, messages, tenants
+from bazaar.gateway.keys import Principal, Scope, authenticate
+from bazaar.gateway.quota import Quota
 from bazaar.outbox import Relay
-from bazaar.quota import Quota
-from bazaar.settings import GatewaySettings
-from bazaar.web import Problem, ProblemBody, create_app
+from bazaar.settings import DatabaseSettings
+from bazaar.web import Problem, ProblemBody, create_app, serve
 
 MAX_WAIT_SECONDS = 30
 _ERRORS: dict[int | str, dict[str, Any]] = {
     status: {"model": ProblemBody, "content": {"application/problem+json": {}}}
     for status in (400, 401, 403, 404, 409, 422, 429, 503)
 }
+
+
+class GatewaySettings(DatabaseSettings):
+    """What the gateway needs."""
+
+    relay_dsn: SecretStr
+    nats_url: SecretStr
+    redis_url: SecretStr
+    admin_key: SecretStr = Field(min_length=16)
 
 
 class _Servers:
@@ -130,11 +141,9 @@ async def send_message(
     servers: Servers,
     caller: Annotated[Principal, Depends(_caller("messages:write"))],
     idempotency_key: Annotated[str | None, Header(pattern=r"^[!-~]{1,200}$")] = None,
-    traceparent: Annotated[str | None, Header()] = None,
 ) -> api.MessageOut:
     """Take a message in. With an Idempotency-Key a repetition is answered with the first one's episode."""
-    context = tracing.continue_or_start(traceparent)
-    accepted, new = await messages.accept(servers.db, caller, message, idempotency_key, context)
+    accepted, new = await messages.accept(servers.db, caller, message, idempotency_key)
     if new:
         servers.relay.wake()
     else:
@@ -206,3 +215,9 @@ async def _ended_episode(servers: _Servers, caller: Principal, episode: api.Epis
                 return episode
     finally:
         await events.unsubscribe()
+
+
+def run() -> None:
+    """Serve this role until it is told to stop."""
+    settings = GatewaySettings.load()
+    serve("gateway", create_gateway(settings), settings)

@@ -14,11 +14,11 @@ from uuid import UUID
 import httpx
 
 from bazaar import tracing
-from bazaar.agents import AGENTS, ROUTE_PROMPT, ROUTE_SCHEMA
+from bazaar.conversations import append
 from bazaar.db import Database
 from bazaar.embedding import embed
-from bazaar.llm import ChatModel, ModelError, Prompt
-from bazaar.messages import append
+from bazaar.orchestrator.agents import AGENTS, ROUTE_PROMPT, ROUTE_SCHEMA
+from bazaar.orchestrator.llm import ChatModel, ModelError, Prompt
 
 Output = dict[str, Any]
 Outputs = dict[str, Output]
@@ -40,7 +40,6 @@ class Episode:
     history: list[dict[str, str]]
     """Chat messages up to and with the one to be answered, oldest first."""
     channel: str
-    traceparent: str
 
     @property
     def question(self) -> str:
@@ -74,7 +73,7 @@ class Machine:
             "compose": (self._compose, lambda _: DONE),
         }
 
-    async def run(self, tenant_id: UUID, episode_id: UUID, traceparent: str) -> Ended | None:
+    async def run(self, tenant_id: UUID, episode_id: UUID) -> Ended | None:
         """Run an episode from its last checkpoint to its end; None if there is no such episode (its tenant is gone).
 
         Raises ModelError or ToolError if a step failed and may be tried again.
@@ -96,7 +95,6 @@ class Machine:
             row.seed,
             [{"role": m.role, "content": m.content} for m in reversed(history)],
             history[0].channel,
-            traceparent,
         )
         step = "route"
         while step != DONE:
@@ -143,7 +141,7 @@ class Machine:
             [{"role": "system", "content": ROUTE_PROMPT}, *episode.history],
             schema=ROUTE_SCHEMA,
         )
-        answer = await self._model.data(prompt, episode.traceparent)
+        answer = await self._model.data(prompt)
         if answer.get("agent") not in AGENTS:
             raise ModelError(f"route: no agent {answer.get('agent')!r}")
         return {"agent": answer["agent"]}
@@ -159,7 +157,7 @@ class Machine:
         if not agent.tools:
             return {"tool": None}
         prompt = Prompt("plan", episode.step_seed("plan"), self._briefing(episode, outputs), tools=list(agent.tools))
-        call = await self._model.tool_call(prompt, episode.traceparent)
+        call = await self._model.tool_call(prompt)
         return {"tool": call[0], "arguments": call[1]} if call else {"tool": None}
 
     async def _tool(self, episode: Episode, outputs: Outputs) -> Output:
@@ -171,9 +169,7 @@ class Machine:
             "arguments": plan["arguments"],
         }
         try:
-            response = await self._tools.post(
-                f"/tools/{plan['tool']}", json=body, headers={tracing.HEADER: episode.traceparent}
-            )
+            response = await self._tools.post(f"/tools/{plan['tool']}", json=body, headers=tracing.headers())
             response.raise_for_status()
             result: Output = response.json()
         except (httpx.HTTPError, json.JSONDecodeError) as error:
@@ -190,7 +186,7 @@ class Machine:
                 {"role": "tool", "tool_call_id": "call-1", "content": json.dumps(outputs["tool"], sort_keys=True)},
             ]
         prompt = Prompt("compose", episode.step_seed("compose"), messages)
-        return {"text": await self._model.text(prompt, episode.traceparent)}
+        return {"text": await self._model.text(prompt)}
 
     @staticmethod
     def _briefing(episode: Episode, outputs: Outputs) -> list[dict[str, Any]]:

@@ -1,4 +1,4 @@
--- Row-level security on every table, for the owner too, for reading and for writing.
+-- After all tables: row-level security on every one, for the owner too, for reading and for writing.
 -- The context is a transaction-local setting; without one the comparison is NULL and no row is visible.
 CREATE FUNCTION current_tenant() RETURNS uuid LANGUAGE sql STABLE
   RETURN nullif(current_setting('bazaar.tenant', true), '')::uuid;
@@ -15,15 +15,3 @@ BEGIN
     EXECUTE format('GRANT SELECT, INSERT ON %I TO bazaar_app', name);
   END LOOP;
 END $$;
-
--- The application changes only what has a reason to change.
-GRANT DELETE, UPDATE (conversations) ON tenants TO bazaar_app;
-GRANT UPDATE (title, body, embedding) ON documents TO bazaar_app;
-GRANT UPDATE (messages) ON conversations TO bazaar_app;
-GRANT UPDATE (state, intent, reply, error, finished_at) ON episodes TO bazaar_app;
-GRANT UPDATE (done_at, output) ON episode_steps TO bazaar_app;
-GRANT UPDATE (available, reserved) ON stock TO bazaar_app;
-
--- The relay serves all tenants and can touch nothing but the outbox.
-CREATE POLICY relay ON outbox TO bazaar_relay USING (true) WITH CHECK (true);
-GRANT SELECT, UPDATE (published_at) ON outbox TO bazaar_relay;

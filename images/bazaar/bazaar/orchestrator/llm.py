@@ -85,20 +85,20 @@ class ChatModel:
     def __init__(self, client: httpx.AsyncClient, url: str) -> None:
         self._client, self._url = client, f"{url.rstrip('/')}/v1/chat/completions"
 
-    async def text(self, prompt: Prompt, traceparent: str) -> str:
+    async def text(self, prompt: Prompt) -> str:
         """Ask for prose. Raises ModelError."""
-        message = await self._ask(prompt, traceparent)
+        message = await self._ask(prompt)
         if not message.content:
             raise ModelError(f"{prompt.step}: the answer is empty")
         return message.content
 
-    async def data(self, prompt: Prompt, traceparent: str) -> dict[str, Any]:
+    async def data(self, prompt: Prompt) -> dict[str, Any]:
         """Ask for a JSON object. Raises ModelError."""
-        return _json_object(await self.text(prompt, traceparent), prompt.step)
+        return _json_object(await self.text(prompt), prompt.step)
 
-    async def tool_call(self, prompt: Prompt, traceparent: str) -> tuple[str, dict[str, Any]] | None:
+    async def tool_call(self, prompt: Prompt) -> tuple[str, dict[str, Any]] | None:
         """Ask which tool to call; gives its name and arguments, or None for no tool. Raises ModelError."""
-        calls = (await self._ask(prompt, traceparent)).tool_calls
+        calls = (await self._ask(prompt)).tool_calls
         if not calls:
             return None
         function = calls[0].function
@@ -106,9 +106,9 @@ class ChatModel:
             raise ModelError(f"{prompt.step}: the model called {function.name!r}, which was not offered")
         return function.name, _json_object(function.arguments, prompt.step)
 
-    async def _ask(self, prompt: Prompt, traceparent: str) -> _ReplyMessage:
+    async def _ask(self, prompt: Prompt) -> _ReplyMessage:
         try:
-            response = await self._client.post(self._url, json=prompt.body(), headers={tracing.HEADER: traceparent})
+            response = await self._client.post(self._url, json=prompt.body(), headers=tracing.headers())
             response.raise_for_status()
             completion = _Completion.model_validate_json(response.content)
         except (httpx.HTTPError, ValidationError) as error:

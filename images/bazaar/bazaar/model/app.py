@@ -12,12 +12,13 @@ from contextlib import asynccontextmanager
 from typing import Annotated, Any
 from uuid import uuid4
 
-from fastapi import FastAPI, Header, Query
+from fastapi import FastAPI, Query
 from pydantic import BaseModel, ConfigDict, Field
 
-from bazaar import script, tracing
-from bazaar.settings import ModelSettings
-from bazaar.web import create_app
+from bazaar import tracing
+from bazaar.model import script
+from bazaar.settings import Settings
+from bazaar.web import create_app, serve
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS calls (
@@ -26,6 +27,13 @@ CREATE TABLE IF NOT EXISTS calls (
 )"""
 _INSERT = "INSERT INTO calls VALUES (NULL, ?, ?, ?, ?, ?, ?, ?)"
 _SELECT = "SELECT * FROM calls WHERE sequence > ?1 AND (?2 IS NULL OR trace_id = ?2) ORDER BY sequence LIMIT 1000"
+
+
+class ModelSettings(Settings):
+    """What the model server needs."""
+
+    ledger_path: str
+    upstream: str = "first"
 
 
 class ChatRequest(BaseModel):
@@ -80,7 +88,7 @@ def create_model(settings: ModelSettings) -> FastAPI:
     app = create_app("bazaar model", ready, lifespan)
 
     @app.post("/v1/chat/completions")
-    async def chat(request: ChatRequest, traceparent: Annotated[str | None, Header()] = None) -> dict[str, Any]:
+    async def chat(request: ChatRequest) -> dict[str, Any]:
         canonical = json.dumps(request.model_dump(exclude_unset=True), sort_keys=True, separators=(",", ":"))
         key = hashlib.sha256(canonical.encode()).hexdigest()
         tools = [str(tool["function"]["name"]) for tool in request.tools]
@@ -92,7 +100,7 @@ def create_model(settings: ModelSettings) -> FastAPI:
         usage = (_tokens(request.messages), _tokens(message))
         ledger.execute(
             _INSERT,
-            (boot_id, tracing.trace_id(traceparent), request.metadata.get("step", ""), key, *usage, settings.upstream),
+            (boot_id, tracing.trace_id(), request.metadata.get("step", ""), key, *usage, settings.upstream),
         )
         return {
             "id": f"chatcmpl-{key[:24]}",
@@ -124,3 +132,9 @@ def create_model(settings: ModelSettings) -> FastAPI:
 def _tokens(value: Any) -> int:
     """A stand-in for a tokenizer: one token for each 4 characters of JSON."""
     return max(1, len(json.dumps(value, ensure_ascii=False)) // 4)
+
+
+def run() -> None:
+    """Serve this role until it is told to stop."""
+    settings = ModelSettings.load()
+    serve("model", create_model(settings), settings)

@@ -5,20 +5,19 @@ meet at the key's row: the second waits for the first and is given its episode.
 """
 
 import hashlib
-from uuid import UUID, uuid4
+from uuid import uuid4
 
-from bazaar import outbox, tracing
-from bazaar.api import MessageIn, MessageOut
+from bazaar import outbox
+from bazaar.conversations import append
 from bazaar.db import Database, Transaction
 from bazaar.faults import fault
-from bazaar.keys import Principal
+from bazaar.gateway.api import MessageIn, MessageOut
+from bazaar.gateway.keys import Principal
 from bazaar.streams import TASK_SUBJECT
 from bazaar.web import Problem
 
 
-async def accept(
-    db: Database, principal: Principal, message: MessageIn, key: str | None, traceparent: str
-) -> tuple[MessageOut, bool]:
+async def accept(db: Database, principal: Principal, message: MessageIn, key: str | None) -> tuple[MessageOut, bool]:
     """Store a message and its task; gives the episode and whether it is new.
 
     Raises Problem `idempotency-conflict`, `not-found` (conversation) or `conversation-busy`.
@@ -47,27 +46,9 @@ async def accept(
             transaction,
             TASK_SUBJECT,
             f"task-{episode_id}",
-            {tracing.HEADER: traceparent},
             {"tenant_id": str(principal.tenant_id), "episode_id": str(episode_id)},
         )
     return MessageOut(episode_id=episode_id, conversation=conversation), True
-
-
-async def append(
-    transaction: Transaction, conversation: int, episode_id: UUID, role: str, channel: str, content: str
-) -> None:
-    """Add a message at the end of a conversation."""
-    counted = await transaction.row("next_message", conversation=conversation)
-    assert counted is not None, "the caller has locked the conversation"
-    await transaction.run(
-        "insert_message",
-        conversation=conversation,
-        ordinal=counted.messages,
-        role=role,
-        channel=channel,
-        content=content,
-        episode_id=episode_id,
-    )
 
 
 async def _earlier(transaction: Transaction, principal: Principal, key: str, request_hash: bytes) -> MessageOut:

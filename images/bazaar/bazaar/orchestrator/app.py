@@ -17,16 +17,17 @@ from fastapi import FastAPI
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.js import JetStreamContext
+from opentelemetry.trace import SpanKind
 from prometheus_client import Counter, Histogram
-from pydantic import ValidationError
+from pydantic import Field, SecretStr, ValidationError
 
 from bazaar import streams, tracing
 from bazaar.db import Database
-from bazaar.llm import ChatModel, ModelError
-from bazaar.machine import Ended, Machine, ToolError
-from bazaar.settings import OrchestratorSettings
+from bazaar.orchestrator.llm import ChatModel, ModelError
+from bazaar.orchestrator.machine import Ended, Machine, ToolError
+from bazaar.settings import DatabaseSettings
 from bazaar.streams import BACKOFF_SECONDS, MAX_DELIVER, EpisodeEnded, Task
-from bazaar.web import create_app
+from bazaar.web import create_app, serve
 
 LOG = logging.getLogger(__name__)
 IN_PROGRESS_SECONDS = 0.7
@@ -35,6 +36,16 @@ CALL_SECONDS = 20.0
 EPISODES = Counter("episodes_total", "Episodes that ended.", ["state"])
 EPISODE_SECONDS = Histogram("episode_duration_seconds", "Time from delivery of a task to the end of its episode.")
 REDELIVERIES = Counter("task_redeliveries_total", "Tasks delivered again.")
+
+
+class OrchestratorSettings(DatabaseSettings):
+    """What the orchestrator needs."""
+
+    nats_url: SecretStr
+    model_url: str
+    tools_url: str
+    internal_key: SecretStr = Field(min_length=16)
+    concurrency: int = Field(default=16, ge=1, le=256)
 
 
 class Worker:
@@ -74,11 +85,14 @@ class Worker:
             LOG.error("a task is malformed and is given up: %s", error)
             await message.term()
             return
-        traceparent = tracing.continue_or_start((message.headers or {}).get(tracing.HEADER))
+        with tracing.continued(message.headers), tracing.span("tasks process", SpanKind.CONSUMER):
+            await self._process(message, task, delivery)
+
+    async def _process(self, message: Msg, task: Task, delivery: int) -> None:
         started = time.perf_counter()
         heartbeat = asyncio.create_task(_say_in_progress(message))
         try:
-            ended = await self._machine.run(task.tenant_id, task.episode_id, traceparent)
+            ended = await self._machine.run(task.tenant_id, task.episode_id)
         except (ModelError, ToolError) as error:
             LOG.warning("delivery %d of episode %s: %s", delivery, task.episode_id, error)
             if delivery < MAX_DELIVER:
@@ -144,3 +158,9 @@ def create_orchestrator(settings: OrchestratorSettings) -> FastAPI:
         await db.ping()
 
     return create_app("bazaar orchestrator", ready, lifespan)
+
+
+def run() -> None:
+    """Serve this role until it is told to stop."""
+    settings = OrchestratorSettings.load()
+    serve("orchestrator", create_orchestrator(settings), settings)

@@ -1,0 +1,85 @@
+-- name: next_conversation
+UPDATE tenants SET conversations = conversations + 1 WHERE tenant_id = :tenant_id RETURNING conversations;
+
+-- name: insert_conversation
+INSERT INTO conversations (tenant_id, conversation, user_id) VALUES (:tenant_id, :conversation, :user_id);
+
+-- name: lock_conversation
+SELECT conversation FROM conversations
+WHERE tenant_id = :tenant_id AND conversation = :conversation AND user_id = :user_id
+FOR UPDATE;
+
+-- name: find_open_episode
+SELECT episode_id FROM episodes
+WHERE tenant_id = :tenant_id AND conversation = :conversation AND state IN ('queued', 'running');
+
+-- name: next_message
+UPDATE conversations SET messages = messages + 1
+WHERE tenant_id = :tenant_id AND conversation = :conversation
+RETURNING messages;
+
+-- name: insert_message
+INSERT INTO messages (tenant_id, conversation, ordinal, role, channel, content, episode_id)
+VALUES (:tenant_id, :conversation, :ordinal, :role, :channel, :content, :episode_id);
+
+-- name: insert_episode
+INSERT INTO episodes (tenant_id, episode_id, conversation, user_id)
+VALUES (:tenant_id, :episode_id, :conversation, :user_id);
+
+-- name: insert_outbox
+INSERT INTO outbox (tenant_id, subject, message_id, headers, payload)
+VALUES (:tenant_id, :subject, :message_id, cast(:headers AS jsonb), cast(:payload AS jsonb));
+
+-- name: lock_outbox
+SELECT tenant_id, outbox_id, subject, message_id, headers, payload FROM outbox
+WHERE published_at IS NULL
+ORDER BY outbox_id
+LIMIT 100
+FOR UPDATE SKIP LOCKED;
+
+-- name: mark_published
+UPDATE outbox SET published_at = now() WHERE tenant_id = :tenant_id AND outbox_id = :outbox_id;
+
+-- name: find_episode
+SELECT e.episode_id, e.conversation, e.state, e.intent, e.reply, e.error
+FROM episodes e
+WHERE e.tenant_id = :tenant_id AND e.episode_id = :episode_id AND e.user_id = :user_id;
+
+-- name: load_episode
+SELECT e.state, e.conversation, e.user_id, t.seed
+FROM episodes e JOIN tenants t USING (tenant_id)
+WHERE e.tenant_id = :tenant_id AND e.episode_id = :episode_id;
+
+-- name: load_history
+SELECT m.role, m.content, m.channel FROM messages m
+WHERE m.tenant_id = :tenant_id AND m.conversation = :conversation
+  AND m.ordinal <= (SELECT ordinal FROM messages
+                    WHERE tenant_id = :tenant_id AND episode_id = :episode_id AND role = 'user')
+ORDER BY m.ordinal DESC
+LIMIT 20;
+
+-- name: load_steps
+SELECT step, output FROM episode_steps
+WHERE tenant_id = :tenant_id AND episode_id = :episode_id AND done_at IS NOT NULL;
+
+-- name: start_episode
+UPDATE episodes SET state = 'running'
+WHERE tenant_id = :tenant_id AND episode_id = :episode_id AND state = 'queued';
+
+-- name: start_step
+INSERT INTO episode_steps (tenant_id, episode_id, step) VALUES (:tenant_id, :episode_id, :step)
+ON CONFLICT DO NOTHING;
+
+-- name: finish_step
+UPDATE episode_steps SET done_at = now(), output = cast(:output AS jsonb)
+WHERE tenant_id = :tenant_id AND episode_id = :episode_id AND step = :step AND done_at IS NULL;
+
+-- name: finish_episode
+UPDATE episodes SET state = :state, intent = :intent, reply = :reply, error = :error, finished_at = now()
+WHERE tenant_id = :tenant_id AND episode_id = :episode_id AND state IN ('queued', 'running')
+RETURNING conversation;
+
+-- name: lock_episode
+SELECT conversation, user_id FROM episodes
+WHERE tenant_id = :tenant_id AND episode_id = :episode_id
+FOR UPDATE;
