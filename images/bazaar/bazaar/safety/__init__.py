@@ -1,0 +1,1 @@
+"""What keeps data where it belongs: personal data, access lists, the audit chain."""
