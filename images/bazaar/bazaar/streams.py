@@ -5,6 +5,7 @@ TASKS is a work queue with a deduplication window; EVENTS tells the world what h
 
 import asyncio
 import logging
+from typing import Literal
 from uuid import UUID
 
 import nats
@@ -13,7 +14,7 @@ from nats.aio.client import Client
 from nats.js import JetStreamContext
 from nats.js.api import AckPolicy, ConsumerConfig, RetentionPolicy, StorageType, StreamConfig
 from nats.js.errors import NotFoundError
-from pydantic import BaseModel, ConfigDict, SecretStr
+from pydantic import BaseModel, ConfigDict, Field, SecretStr
 
 LOG = logging.getLogger(__name__)
 CONNECT_SECONDS = 50.0
@@ -52,6 +53,20 @@ class EpisodeEnded(BaseModel):
     type: str = "episode.ended"
     episode_id: UUID
     state: str
+
+
+class Frame(BaseModel):
+    """The message on EVENTS, and what a WebSocket client gets.
+
+    `seq` counts the frames of a conversation from 1 without a gap. `data` holds: step {step}, progress {text} (what the
+    composing model says next), message {text} (the whole reply), ended {state}; started nothing.
+    """
+
+    model_config = ConfigDict(extra="forbid")
+    seq: int = Field(ge=1)
+    type: Literal["started", "step", "progress", "message", "ended"]
+    episode_id: UUID
+    data: dict[str, str] = {}
 
 
 def event_subject(tenant_id: UUID, conversation: int) -> str:
