@@ -31,7 +31,7 @@ def test_order_from_message_to_database(shop: Shop, ops: psycopg.Connection) -> 
     assert ops.execute(ledger, (shop.tenant_id,)).fetchone() == (1580, 1580)
     steps = "SELECT step FROM episode_steps WHERE tenant_id = %s AND done_at IS NOT NULL ORDER BY started_at, done_at"
     done = [step for (step,) in ops.execute(steps, (shop.tenant_id,))]
-    assert done == ["route", "retrieve", "plan", "tool", "compose"]
+    assert done == ["route", "retrieve", "plan", "tool-1", "compose"]
 
 
 def test_parallel_orders_never_oversell(shop: Shop, ops: psycopg.Connection) -> None:
@@ -59,7 +59,7 @@ def test_redelivered_task_has_no_second_effect(bazaar: Platform, shop: Shop, ops
     call = {
         "tenant_id": shop.tenant_id,
         "episode_id": episode["episode_id"],
-        "key": f"{episode['episode_id']}/tool",
+        "key": f"{episode['episode_id']}/tool-1",
         "arguments": {"sku": "mug", "quantity": 2},
     }
     key = {"X-Internal-Key": bazaar.internal_key}
@@ -85,14 +85,14 @@ def deliver(bazaar: Platform, *payloads: bytes) -> None:
 
 
 def interrupt(bazaar: Platform, shop: Shop, episode: dict[str, Any], plan: dict[str, Any] | None = None) -> bytes:
-    """Put an ended episode back to where it was in its step `tool`, as a kill would leave it; gives its task."""
+    """Put an ended episode back to where it was in its step `tool-1`, as a kill would leave it; gives its task."""
     values = {"tenant": shop.tenant_id, "episode": episode["episode_id"], "plan": json.dumps(plan)}
     where = "WHERE tenant_id = %(tenant)s AND episode_id = %(episode)s"
     with psycopg.connect(bazaar.environment["BAZAAR_SUPERUSER_DSN"], autocommit=True) as superuser:
         superuser.execute("SET search_path = bazaar")
         superuser.execute(f"DELETE FROM messages {where} AND role = 'assistant'", values)
         superuser.execute(f"DELETE FROM episode_steps {where} AND step = 'compose'", values)
-        superuser.execute(f"UPDATE episode_steps SET done_at = NULL, output = NULL {where} AND step = 'tool'", values)
+        superuser.execute(f"UPDATE episode_steps SET done_at = NULL, output = NULL {where} AND step = 'tool-1'", values)
         if plan:
             superuser.execute(f"UPDATE episode_steps SET output = %(plan)s {where} AND step = 'plan'", values)
         superuser.execute(f"UPDATE episodes SET state = 'running', reply = NULL {where}", values)
@@ -114,7 +114,7 @@ def test_interrupted_episode_continues_from_its_checkpoint(bazaar: Platform, sho
 def test_step_that_keeps_failing_fails_its_episode(bazaar: Platform, shop: Shop) -> None:
     """After the last delivery the customer is told, and the conversation is free again."""
     episode = shop.say("I want to buy 2 Mug")
-    deliver(bazaar, interrupt(bazaar, shop, episode, plan={"tool": "no_such_tool", "arguments": {}}))
+    deliver(bazaar, interrupt(bazaar, shop, episode, plan={"calls": [{"tool": "no_such_tool", "arguments": {}}]}))
     failed = shop.wait(episode["episode_id"])
     assert (failed["state"], failed["error"]) == ("failed", "step-failed")
     again = {"text": "I want to buy 1 Mug", "conversation": episode["conversation"]}

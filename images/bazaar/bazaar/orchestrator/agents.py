@@ -47,6 +47,9 @@ AGENTS = {
     "faq": Agent("You are the information agent of a web shop. Answer from the documents only."),
     "other": Agent("You are the front desk of a web shop. Say briefly what you can help with."),
 }
+COMPENSATIONS: dict[str, str] = {}
+"""What undoes a tool's effect."""
+MAX_CALLS = 5
 ROUTE_SCHEMA = {
     "type": "object",
     "properties": {"agent": {"type": "string", "enum": sorted(AGENTS)}},

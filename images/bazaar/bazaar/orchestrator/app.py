@@ -24,7 +24,8 @@ from pydantic import Field, SecretStr, ValidationError
 from bazaar import streams, tracing
 from bazaar.db import Database
 from bazaar.orchestrator.llm import ChatModel, ModelError
-from bazaar.orchestrator.machine import Ended, Machine, ToolError
+from bazaar.orchestrator.machine import Ended, Machine
+from bazaar.orchestrator.steps import ToolError
 from bazaar.settings import DatabaseSettings
 from bazaar.streams import BACKOFF_SECONDS, MAX_DELIVER, EpisodeEnded, Task
 from bazaar.web import create_app, serve

@@ -40,14 +40,16 @@ class _Choice(BaseModel):
     message: _ReplyMessage
 
 
-class _Usage(BaseModel):
+class Usage(BaseModel):
+    """What an answer cost, in tokens."""
+
     prompt_tokens: int
     completion_tokens: int
 
 
 class _Completion(BaseModel):
     choices: list[_Choice]
-    usage: _Usage
+    usage: Usage
 
 
 @dataclass(frozen=True)
@@ -79,34 +81,23 @@ class Prompt:
         return body
 
 
+@dataclass(frozen=True)
+class Answer:
+    """What the model said: prose ("" if none), tool calls in its order, and the price in tokens."""
+
+    text: str
+    calls: list[Function]
+    usage: Usage
+
+
 class ChatModel:
     """A chat completions endpoint."""
 
     def __init__(self, client: httpx.AsyncClient, url: str) -> None:
         self._client, self._url = client, f"{url.rstrip('/')}/v1/chat/completions"
 
-    async def text(self, prompt: Prompt) -> str:
-        """Ask for prose. Raises ModelError."""
-        message = await self._ask(prompt)
-        if not message.content:
-            raise ModelError(f"{prompt.step}: the answer is empty")
-        return message.content
-
-    async def data(self, prompt: Prompt) -> dict[str, Any]:
-        """Ask for a JSON object. Raises ModelError."""
-        return _json_object(await self.text(prompt), prompt.step)
-
-    async def tool_call(self, prompt: Prompt) -> tuple[str, dict[str, Any]] | None:
-        """Ask which tool to call; gives its name and arguments, or None for no tool. Raises ModelError."""
-        calls = (await self._ask(prompt)).tool_calls
-        if not calls:
-            return None
-        function = calls[0].function
-        if function.name not in {tool["name"] for tool in prompt.tools}:
-            raise ModelError(f"{prompt.step}: the model called {function.name!r}, which was not offered")
-        return function.name, _json_object(function.arguments, prompt.step)
-
-    async def _ask(self, prompt: Prompt) -> _ReplyMessage:
+    async def answer(self, prompt: Prompt) -> Answer:
+        """Ask. Raises ModelError."""
         try:
             response = await self._client.post(self._url, json=prompt.body(), headers=tracing.headers())
             response.raise_for_status()
@@ -117,10 +108,12 @@ class ChatModel:
             raise ModelError(f"{prompt.step}: the completion has no choices")
         TOKENS.labels("input").inc(completion.usage.prompt_tokens)
         TOKENS.labels("output").inc(completion.usage.completion_tokens)
-        return completion.choices[0].message
+        message = completion.choices[0].message
+        return Answer(message.content or "", [call.function for call in message.tool_calls], completion.usage)
 
 
-def _json_object(text: str, step: str) -> dict[str, Any]:
+def json_object(text: str, step: str) -> dict[str, Any]:
+    """What the model wrote as JSON. Raises ModelError if it is not one object."""
     try:
         value = json.loads(text)
     except json.JSONDecodeError as error:

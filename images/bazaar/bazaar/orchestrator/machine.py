@@ -1,14 +1,11 @@
-"""The state machine of an episode: route, retrieve, plan, tool, compose, done.
+"""The state machine of an episode: it runs the steps, with a checkpoint after each, to `done` or `failed`.
 
 Each step has one checkpoint row. A step whose row is done is never run again; one that was only started is, and is safe
 to repeat because its effects have keys. The row that ends a step and the one that starts the next are one transaction.
 """
 
-import hashlib
 import json
-from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Any
 from uuid import UUID
 
 import httpx
@@ -17,39 +14,9 @@ from bazaar import tracing
 from bazaar.conversations import append
 from bazaar.db import Database
 from bazaar.embedding import embed
-from bazaar.orchestrator.agents import AGENTS, ROUTE_PROMPT, ROUTE_SCHEMA
-from bazaar.orchestrator.llm import ChatModel, ModelError, Prompt
-
-Output = dict[str, Any]
-Outputs = dict[str, Output]
-DONE = "done"
-
-
-class ToolError(Exception):
-    """The tools did not answer; calling again may help."""
-
-
-@dataclass(frozen=True)
-class Episode:
-    """An episode as its steps see it."""
-
-    tenant_id: UUID
-    episode_id: UUID
-    conversation: int
-    seed: int
-    history: list[dict[str, str]]
-    """Chat messages up to and with the one to be answered, oldest first."""
-    channel: str
-
-    @property
-    def question(self) -> str:
-        """The message to be answered."""
-        return self.history[-1]["content"]
-
-    def step_seed(self, step: str) -> int:
-        """A seed for the model: a function of the tenant's seed, the conversation, the turn and the step."""
-        text = f"{self.seed}/{self.conversation}/{len(self.history)}/{step}"
-        return int.from_bytes(hashlib.sha256(text.encode()).digest()[:4])
+from bazaar.orchestrator import steps
+from bazaar.orchestrator.llm import ChatModel
+from bazaar.orchestrator.steps import DONE, FIRST, Episode, Output, Outputs, Ports, ToolError
 
 
 @dataclass(frozen=True)
@@ -60,18 +27,48 @@ class Ended:
     state: str
 
 
+class ToolsClient:
+    """The tools role."""
+
+    def __init__(self, client: httpx.AsyncClient) -> None:
+        self._client = client
+
+    async def call(self, episode: Episode, step: str, tool: str, arguments: Output) -> Output:
+        """Call a tool under the effect key of the step. Raises ToolError."""
+        body = {
+            "tenant_id": str(episode.tenant_id),
+            "episode_id": str(episode.episode_id),
+            "key": f"{episode.episode_id}/{step}",
+            "arguments": arguments,
+        }
+        try:
+            response = await self._client.post(f"/tools/{tool}", json=body, headers=tracing.headers())
+            response.raise_for_status()
+            result: Output = response.json()
+        except (httpx.HTTPError, json.JSONDecodeError) as error:
+            raise ToolError(f"{tool}: {error}") from error
+        return result
+
+
+class Shelf:
+    """Documents and products in the database."""
+
+    def __init__(self, db: Database) -> None:
+        self._db = db
+
+    async def search(self, episode: Episode) -> Output:
+        """Documents near the question, and the products."""
+        async with self._db.tenant(episode.tenant_id) as transaction:
+            documents = await transaction.rows("nearest_documents", embedding=embed(episode.question))
+            products = await transaction.rows("list_products")
+        return {"documents": [dict(d._mapping) for d in documents], "products": [dict(p._mapping) for p in products]}
+
+
 class Machine:
     """Runs episodes to their end."""
 
     def __init__(self, db: Database, model: ChatModel, tools: httpx.AsyncClient) -> None:
-        self._db, self._model, self._tools = db, model, tools
-        self._steps: dict[str, tuple[Callable[[Episode, Outputs], Awaitable[Output]], Callable[[Output], str]]] = {
-            "route": (self._route, lambda _: "retrieve"),
-            "retrieve": (self._retrieve, lambda _: "plan"),
-            "plan": (self._plan, lambda plan: "tool" if plan["tool"] else "compose"),
-            "tool": (self._tool, lambda _: "compose"),
-            "compose": (self._compose, lambda _: DONE),
-        }
+        self._db, self._ports = db, Ports(model, ToolsClient(tools), Shelf(db))
 
     async def run(self, tenant_id: UUID, episode_id: UUID) -> Ended | None:
         """Run an episode from its last checkpoint to its end; None if there is no such episode (its tenant is gone).
@@ -87,24 +84,22 @@ class Machine:
             history = await transaction.rows("load_history", conversation=row.conversation, episode_id=episode_id)
             outputs: Outputs = {s.step: s.output for s in await transaction.rows("load_steps", episode_id=episode_id)}
             await transaction.run("start_episode", episode_id=episode_id)
-            await transaction.run("start_step", episode_id=episode_id, step="route")
+            await transaction.run("start_step", episode_id=episode_id, step=FIRST)
         episode = Episode(
             tenant_id,
             episode_id,
+            row.user_id,
             row.conversation,
             row.seed,
             [{"role": m.role, "content": m.content} for m in reversed(history)],
             history[0].channel,
         )
-        step = "route"
+        step = FIRST
         while step != DONE:
-            work, following = self._steps[step]
-            if step in outputs:
-                step = following(outputs[step])
-                continue
-            outputs[step] = await work(episode, outputs)
-            finished, step = step, following(outputs[step])
-            await self._checkpoint(episode, finished, outputs, step)
+            if step not in outputs:
+                outputs[step] = await steps.perform(step, episode, outputs, self._ports)
+                await self._checkpoint(episode, step, outputs)
+            step = steps.following(step, outputs)
         return Ended(episode.conversation, "done")
 
     async def fail(self, tenant_id: UUID, episode_id: UUID, error: str) -> Ended | None:
@@ -115,10 +110,11 @@ class Machine:
             )
         return Ended(row.conversation, "failed") if row else None
 
-    async def _checkpoint(self, episode: Episode, finished: str, outputs: Outputs, following: str) -> None:
+    async def _checkpoint(self, episode: Episode, step: str, outputs: Outputs) -> None:
+        following = steps.following(step, outputs)
         async with self._db.tenant(episode.tenant_id) as transaction:
-            output = json.dumps(outputs[finished])
-            await transaction.run("finish_step", episode_id=episode.episode_id, step=finished, output=output)
+            output = json.dumps(outputs[step])
+            await transaction.run("finish_step", episode_id=episode.episode_id, step=step, output=output)
             if following != DONE:
                 await transaction.run("start_step", episode_id=episode.episode_id, step=following)
                 return
@@ -133,67 +129,3 @@ class Machine:
             )
             if ended:  # else another delivery of the task was faster
                 await append(transaction, episode.conversation, episode.episode_id, "assistant", episode.channel, reply)
-
-    async def _route(self, episode: Episode, outputs: Outputs) -> Output:
-        prompt = Prompt(
-            "route",
-            episode.step_seed("route"),
-            [{"role": "system", "content": ROUTE_PROMPT}, *episode.history],
-            schema=ROUTE_SCHEMA,
-        )
-        answer = await self._model.data(prompt)
-        if answer.get("agent") not in AGENTS:
-            raise ModelError(f"route: no agent {answer.get('agent')!r}")
-        return {"agent": answer["agent"]}
-
-    async def _retrieve(self, episode: Episode, outputs: Outputs) -> Output:
-        async with self._db.tenant(episode.tenant_id) as transaction:
-            documents = await transaction.rows("nearest_documents", embedding=embed(episode.question))
-            products = await transaction.rows("list_products")
-        return {"documents": [dict(d._mapping) for d in documents], "products": [dict(p._mapping) for p in products]}
-
-    async def _plan(self, episode: Episode, outputs: Outputs) -> Output:
-        agent = AGENTS[outputs["route"]["agent"]]
-        if not agent.tools:
-            return {"tool": None}
-        prompt = Prompt("plan", episode.step_seed("plan"), self._briefing(episode, outputs), tools=list(agent.tools))
-        call = await self._model.tool_call(prompt)
-        return {"tool": call[0], "arguments": call[1]} if call else {"tool": None}
-
-    async def _tool(self, episode: Episode, outputs: Outputs) -> Output:
-        plan = outputs["plan"]
-        body = {
-            "tenant_id": str(episode.tenant_id),
-            "episode_id": str(episode.episode_id),
-            "key": f"{episode.episode_id}/tool",
-            "arguments": plan["arguments"],
-        }
-        try:
-            response = await self._tools.post(f"/tools/{plan['tool']}", json=body, headers=tracing.headers())
-            response.raise_for_status()
-            result: Output = response.json()
-        except (httpx.HTTPError, json.JSONDecodeError) as error:
-            raise ToolError(f"{plan['tool']}: {error}") from error
-        return result
-
-    async def _compose(self, episode: Episode, outputs: Outputs) -> Output:
-        messages = self._briefing(episode, outputs)
-        if "tool" in outputs:
-            plan = outputs["plan"]
-            function = {"name": plan["tool"], "arguments": json.dumps(plan["arguments"], sort_keys=True)}
-            messages += [
-                {"role": "assistant", "tool_calls": [{"id": "call-1", "type": "function", "function": function}]},
-                {"role": "tool", "tool_call_id": "call-1", "content": json.dumps(outputs["tool"], sort_keys=True)},
-            ]
-        prompt = Prompt("compose", episode.step_seed("compose"), messages)
-        return {"text": await self._model.text(prompt)}
-
-    @staticmethod
-    def _briefing(episode: Episode, outputs: Outputs) -> list[dict[str, Any]]:
-        agent = AGENTS[outputs["route"]["agent"]]
-        context = json.dumps(outputs["retrieve"], sort_keys=True, ensure_ascii=False)
-        return [
-            {"role": "system", "content": agent.prompt},
-            {"role": "system", "content": f"Context: {context}"},
-            *episode.history,
-        ]
