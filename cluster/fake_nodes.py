@@ -1,8 +1,9 @@
 """Fake nodes by kwok: thousands of pods that start and finish without a machine, for measuring controllers.
 
 kwok runs beside the kubelet inside the cluster's namespaces and plays the stages of its own module (pod and node
-"fast", node heartbeat), with one difference from cluster/stages: a Job's pod ends once it carries
-proctor.dev/fake-summary, with that annotation as its termination message, as a real runner would.
+"fast", node heartbeat), with two differences from cluster/stages: a Job's pod ends once it carries
+proctor.dev/fake-summary, with that annotation as its termination message, as a real runner would; and a deleted pod
+ends before it goes, as a kubelet would see to.
 """
 
 from __future__ import annotations
@@ -19,7 +20,6 @@ from cluster.tools import GROUPS, group_dir, module_dir, text_key
 STAGES = Path(__file__).resolve().parent / "stages"
 _MODULE_STAGES = (
     "pod/fast/pod-ready",
-    "pod/fast/pod-delete",
     "node/fast/node-initialize",
     "node/heartbeat/node-heartbeat",
 )

@@ -8,6 +8,7 @@ import argparse
 import asyncio
 import re
 import time
+import uuid
 from collections.abc import Awaitable, Callable
 
 import aiohttp
@@ -17,7 +18,7 @@ from proctor.api import names
 from proctor.core.results import Summary, digest_of, encode
 from proctor.edge.client import ApiError, Client, Json
 
-NAMESPACE = "bench-scale"
+NAMESPACE = f"bench-scale-{uuid.uuid4().hex[:6]}"
 PATIENCE = 900.0
 STALL = 60.0
 AT_ONCE = 32
@@ -42,6 +43,8 @@ async def main() -> None:
             await _measure(client, options.n, options.metrics)
             annotator.cancel()
     finally:
+        namespace = await client.get("namespaces", "", NAMESPACE)
+        await client.delete("namespaces", "", NAMESPACE, namespace["metadata"]["uid"])
         await client.close()
 
 

@@ -136,3 +136,15 @@ async def test_workers_share_keys_but_never_one(queue: WorkQueue) -> None:
     await asyncio.gather(*workers, return_exceptions=True)
     assert all(count.values())
     assert (queue.depth, queue.age) == (0, 0.0)
+
+
+async def test_timers_end_when_cancelled_while_a_key_comes_in() -> None:
+    queue = WorkQueue()
+    queue.add_after(A, 60)
+    timers = asyncio.create_task(queue.run_timers())
+    await asyncio.sleep(0.01)
+    queue.add_after(B, 60)
+    timers.cancel()
+    done, _ = await asyncio.wait([timers], timeout=5)
+    assert done
+    assert timers.cancelled()

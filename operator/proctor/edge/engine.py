@@ -52,7 +52,7 @@ class Engine:
         await self._client.close()
 
     async def _run(self) -> None:
-        """Work until the Lease is lost or a part fails; then end the process, for a fresh start."""
+        """Work until a part fails; then end the process, for a fresh start."""
         try:
             await self._acquire()
             async with asyncio.TaskGroup() as group:
@@ -72,7 +72,9 @@ class Engine:
 
     async def _hold(self) -> None:
         await self._lease.hold()
-        raise RuntimeError("the Lease was lost")
+        # Another may write from now on, so nothing here may, not even a shutdown in good order that could hang.
+        log.critical("the Lease was lost; this process ends at once")
+        os._exit(1)
 
     async def _begin(self, group: asyncio.TaskGroup) -> None:
         config = self._config

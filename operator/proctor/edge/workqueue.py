@@ -98,7 +98,9 @@ class WorkQueue:
                     self.add(key)
             pause = self._timers[0][0] - now if self._timers else None
             try:
-                await asyncio.wait_for(self._timers_changed.wait(), pause)
+                # Not wait_for: in Python 3.11 it loses a cancellation that comes together with what it waits for.
+                async with asyncio.timeout(pause):
+                    await self._timers_changed.wait()
             except TimeoutError:
                 continue
 
