@@ -74,7 +74,9 @@ def decide(seen: ObservedSuite) -> SuiteDecision:
     if fresh:
         if seen.dry_run:
             return _refuse(seen, status, names.JOB_REFUSED, seen.dry_run[0])
-        status = _accept(seen, status)
+        steps = suite.spec.steps
+        understood = f"{len(steps)} steps, {sum(step.shards for step in steps)} shards"
+        status = _accepted(seen, status, "True", names.ACCEPTED, understood)
     elif accepted is not None and accepted.status == "False":
         return Decision(status, actions=tuple(retention.expired(seen)), look_again=now + TARGET_PERIOD)
     return _run(seen, status, live, watches)
@@ -214,28 +216,21 @@ def _check(seen: ObservedSuite) -> None:
 
 def _refuse(seen: ObservedSuite, status: TestSuiteStatus, reason: str, message: str) -> SuiteDecision:
     was = conditions.get(status.conditions, names.ACCEPTED)
-    new = conditions.put(
-        status.conditions,
-        names.ACCEPTED,
-        "False",
-        reason,
-        message,
-        now=seen.now,
-        generation=seen.suite.metadata.generation,
-    )
-    told = was is not None and was.status == "False" and was.message == new[0].message
+    status = _accepted(seen, status, "False", reason, message)
+    now = conditions.get(status.conditions, names.ACCEPTED)
+    told = was is not None and now is not None and (was.status, was.message) == (now.status, now.message)
     event = () if told else (Event(reason, message[:1000], warning=True),)
-    return Decision(status.model_copy(update={"conditions": new}), tuple(retention.expired(seen)), event)
+    return Decision(status, tuple(retention.expired(seen)), event)
 
 
-def _accept(seen: ObservedSuite, status: TestSuiteStatus) -> TestSuiteStatus:
-    spec = seen.suite.spec
-    message = f"{len(spec.steps)} steps, {sum(step.shards for step in spec.steps)} shards"
+def _accepted(
+    seen: ObservedSuite, status: TestSuiteStatus, truth: conditions.Truth, reason: str, message: str
+) -> TestSuiteStatus:
     new = conditions.put(
         status.conditions,
         names.ACCEPTED,
-        "True",
-        names.ACCEPTED,
+        truth,
+        reason,
         message,
         now=seen.now,
         generation=seen.suite.metadata.generation,
