@@ -27,6 +27,8 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from bazaar import faults, tracing
+from bazaar.faults import fault
+from bazaar.safety.pii import redact
 from bazaar.settings import Settings
 
 LOG = logging.getLogger(__name__)
@@ -102,8 +104,10 @@ async def _on_problem(request: Request, error: Exception) -> Response:
 
 async def _on_invalid(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
-    # The rejected input is not repeated: it may hold what must not reach a log.
-    errors = [FieldError(where=".".join(map(str, e["loc"])), message=e["msg"]) for e in error.errors()]
+    # The rejected input is not repeated: it may hold what must not reach a log. Names of fields are input too.
+    errors = [FieldError(where=redact(".".join(map(str, e["loc"]))), message=e["msg"]) for e in error.errors()]
+    if fault("error_path_not_redacted") is not None:
+        errors = [FieldError(where=str(e["loc"]), message=f"{e['msg']}: {e['input']}") for e in error.errors()]
     if any(e["type"] == "json_invalid" for e in error.errors()):
         return _answer("malformed-request", "the body is not JSON", errors=errors)
     return _answer("invalid-request", "the request does not fit the schema; see errors", errors=errors)

@@ -6,6 +6,7 @@ from uuid import UUID
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from bazaar.gateway.keys import Scope
+from bazaar.safety import pii
 
 
 def _storable(text: str) -> str:
@@ -89,6 +90,35 @@ class DocumentsOut(_Model):
     """How many texts were stored."""
 
     stored: int
+
+
+class TextsIn(_Model):
+    """Texts to look at; nothing of them is kept."""
+
+    texts: list[Annotated[str, Field(max_length=4000)]] = Field(min_length=1, max_length=1000)
+
+
+class SpanOut(_Model):
+    """A piece of personal data in a text: its place in characters, and how sure that is (0..1)."""
+
+    type: pii.Type
+    start: int
+    end: int
+    score: float
+
+
+class InspectionOut(_Model):
+    """What a text holds, the risk (0..1) that it does harm, and the text as it would be kept."""
+
+    spans: list[SpanOut]
+    risk: float
+    redacted: str
+
+
+class InspectionsOut(_Model):
+    """One inspection for each text, in their order."""
+
+    inspections: list[InspectionOut]
 
 
 class MessageIn(_Model):

@@ -13,12 +13,12 @@ from bazaar import streams
 from bazaar.db import Database
 from bazaar.gateway.access import Connections
 from bazaar.gateway.quota import Quota
-from bazaar.gateway.routes import admin, documents, episodes, messages, shop
+from bazaar.gateway.routes import admin, documents, episodes, messages, privacy, shop
 from bazaar.outbox import Relay
 from bazaar.settings import DatabaseSettings
 from bazaar.web import ProblemBody, create_app, serve
 
-ROUTERS = (admin.ROUTER, messages.ROUTER, episodes.ROUTER, shop.ROUTER, documents.ROUTER)
+ROUTERS = (admin.ROUTER, messages.ROUTER, episodes.ROUTER, shop.ROUTER, documents.ROUTER, privacy.ROUTER)
 _ERRORS: dict[int | str, dict[str, Any]] = {
     status: {"model": ProblemBody, "content": {"application/problem+json": {}}}
     for status in (400, 401, 403, 404, 409, 422, 429, 503)

@@ -13,6 +13,7 @@ from bazaar.db import Database, Transaction
 from bazaar.faults import fault
 from bazaar.gateway.api import MessageIn, MessageOut
 from bazaar.gateway.keys import Principal
+from bazaar.safety.pii import redact
 from bazaar.streams import TASK_SUBJECT
 from bazaar.web import Problem
 
@@ -41,7 +42,7 @@ async def accept(db: Database, principal: Principal, message: MessageIn, key: st
         await transaction.run(
             "insert_episode", episode_id=episode_id, conversation=conversation, user_id=principal.user_id
         )
-        await append(transaction, conversation, episode_id, "user", message.channel, message.text)
+        await append(transaction, conversation, episode_id, "user", message.channel, redact(message.text))
         await outbox.enqueue(
             transaction,
             TASK_SUBJECT,

@@ -18,6 +18,7 @@ from uuid import UUID
 
 from bazaar.orchestrator.agents import AGENTS, COMPENSATIONS, MAX_CALLS, ROUTE_PROMPT, ROUTE_SCHEMA
 from bazaar.orchestrator.llm import Answer, ModelError, Prompt, json_object
+from bazaar.safety.pii import redact_answer
 
 Output = dict[str, Any]
 Outputs = dict[str, Output]
@@ -176,7 +177,7 @@ async def _compose(step: str, episode: Episode, outputs: Outputs, ports: Ports) 
     answer = await ports.model.answer(Prompt(step, episode.step_seed(step), messages))
     if not answer.text:
         raise ModelError("compose: the answer is empty")
-    return {"text": answer.text, "usage": answer.usage.model_dump()}
+    return {"text": redact_answer(answer.text), "usage": answer.usage.model_dump()}
 
 
 def _briefing(episode: Episode, outputs: Outputs) -> list[dict[str, Any]]:
