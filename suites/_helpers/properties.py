@@ -40,6 +40,14 @@ class Property(StrEnum):
     """Without a valid key nothing is served and nothing is done."""
     LEDGER_BALANCE = "ledger-balance"
     """Debits and credits are equal."""
+    TRACE_COMPLETE = "trace-complete"
+    """Everything that a message causes is one trace with one root."""
+    SPAN_ERROR = "span-error"
+    """The span of failed work has the status ERROR and `error.type`."""
+    METRIC_COUNT = "metric-count"
+    """Counters say how often something happened, errors included."""
+    METRIC_DURATION = "metric-duration"
+    """Histograms of durations are in seconds, and their sum is the time that was spent."""
 
 
 def check(holds: bool, prop: Property, message: str) -> None:

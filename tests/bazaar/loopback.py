@@ -21,6 +21,7 @@ from pathlib import Path
 
 import httpx
 import psycopg
+from collector import Collector, collector
 
 ROOT = Path(__file__).resolve().parents[2]
 START_SECONDS = 60.0
@@ -39,6 +40,9 @@ class Platform:
     ops_dsn: str
     environment: dict[str, str] = field(repr=False)
     """What the roles were started with."""
+    traces: Collector = field(repr=False)
+    folder: Path
+    """Where each role's log is, ROLE.log."""
 
     def suite_environment(self, seed: int) -> dict[str, str]:
         """What a suite is told about this platform."""
@@ -183,14 +187,19 @@ def platform() -> Iterator[Platform]:
         }
         for _ in range(2):  # the second must change nothing
             subprocess.run([sys.executable, "-m", "bazaar", "migrate"], check=True, env=environment, timeout=60)
+        traces = stack.enter_context(collector())
+        sink = stack.enter_context(roles({"logsink": free_port()}, folder, environment))
+        environment |= {"BAZAAR_OTLP_URL": traces.url, "BAZAAR_LOGS_URL": sink["logsink"]}
         ports = {name: free_port() for name in ("gateway", "orchestrator", "tools", "model")}
         environment |= {f"BAZAAR_{name.upper()}_URL": f"http://127.0.0.1:{ports[name]}" for name in ("tools", "model")}
         urls = stack.enter_context(roles(ports, folder, environment))
         yield Platform(
-            {**urls, "nats": environment["BAZAAR_NATS_URL"]},
+            {**sink, **urls, "nats": environment["BAZAAR_NATS_URL"]},
             environment["BAZAAR_ADMIN_KEY"],
             environment["BAZAAR_INTERNAL_KEY"],
             dsn["app"],
             dsn["ops"],
             environment,
+            traces,
+            folder,
         )

@@ -10,6 +10,7 @@ ROLES = {
     "orchestrator": "bazaar.orchestrator.app",
     "tools": "bazaar.tools.app",
     "model": "bazaar.model.app",
+    "logsink": "bazaar.logsink",
     "migrate": "bazaar.migrate",
 }
 """Each module has `run()`. Only the role's own is imported: a process holds nothing that it has no use for."""

@@ -11,9 +11,12 @@ from importlib import resources
 from typing import Any
 from uuid import UUID
 
+from opentelemetry.trace import SpanKind
 from pydantic import SecretStr
-from sqlalchemy import Row, TextClause, text
+from sqlalchemy import CursorResult, Row, TextClause, text
 from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
+
+from bazaar import tracing
 
 
 def _load_queries() -> Mapping[str, TextClause]:
@@ -27,6 +30,14 @@ def _load_queries() -> Mapping[str, TextClause]:
 
 
 QUERIES = _load_queries()
+_SPAN_ATTRIBUTES = {
+    name: {
+        "db.system.name": "postgresql",
+        "db.operation.name": query.text.split(maxsplit=1)[0].upper(),
+        "db.query.summary": name,
+    }
+    for name, query in QUERIES.items()
+}
 
 
 class Transaction:
@@ -38,15 +49,19 @@ class Transaction:
 
     async def rows(self, statement: str, /, **values: Any) -> list[Row[Any]]:
         """Run a statement that returns rows (at most what its LIMIT says)."""
-        return list((await self._connection.execute(QUERIES[statement], self._fixed | values)).all())
+        return list((await self._execute(statement, values)).all())
 
     async def row(self, statement: str, /, **values: Any) -> Row[Any] | None:
         """Run a statement that returns at most one row."""
-        return (await self._connection.execute(QUERIES[statement], self._fixed | values)).one_or_none()
+        return (await self._execute(statement, values)).one_or_none()
 
     async def run(self, statement: str, /, **values: Any) -> int:
         """Run a statement that returns no rows; gives the number of rows changed."""
-        return (await self._connection.execute(QUERIES[statement], self._fixed | values)).rowcount
+        return (await self._execute(statement, values)).rowcount
+
+    async def _execute(self, statement: str, values: dict[str, Any]) -> CursorResult[Any]:
+        with tracing.span(statement, SpanKind.CLIENT, _SPAN_ATTRIBUTES[statement]):
+            return await self._connection.execute(QUERIES[statement], self._fixed | values)
 
 
 class Database:
@@ -60,9 +75,8 @@ class Database:
     async def tenant(self, tenant_id: UUID) -> AsyncIterator[Transaction]:
         """A transaction that sees and writes one tenant; commits at the end, rolls back on an exception."""
         async with self._engine.begin() as connection:
-            transaction = Transaction(connection, tenant_id)
-            await transaction.row("set_tenant", tenant_id=str(tenant_id))
-            yield transaction
+            await connection.execute(QUERIES["set_tenant"], {"tenant_id": str(tenant_id)})
+            yield Transaction(connection, tenant_id)
 
     @asynccontextmanager
     async def without_tenant(self) -> AsyncIterator[Transaction]:

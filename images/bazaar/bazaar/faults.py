@@ -16,9 +16,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
 from types import MappingProxyType
 
+from opentelemetry import trace
 from typing_extensions import override
-
-from bazaar import tracing
 
 
 @dataclass(frozen=True)
@@ -61,7 +60,8 @@ def fault(name: str) -> str | None:
 def _hit(name: str, permille: int) -> bool:
     if permille == 1000:
         return True
-    digest = hashlib.sha256(f"{_SEED}/{name}/{tracing.trace_id()}".encode()).digest()
+    trace_id = trace.get_current_span().get_span_context().trace_id
+    digest = hashlib.sha256(f"{_SEED}/{name}/{trace_id:032x}".encode()).digest()
     return int.from_bytes(digest[:4]) % 1000 < permille
 
 

@@ -17,6 +17,7 @@ from sqlalchemy import Row
 
 from bazaar import tracing
 from bazaar.db import Database, Transaction
+from bazaar.faults import fault
 
 LOG = logging.getLogger(__name__)
 SWEEP_SECONDS = 1.0
@@ -70,5 +71,6 @@ class Relay:
 
     async def _publish(self, row: Row[Any]) -> None:
         with tracing.continued(row.headers), tracing.span("tasks send", SpanKind.PRODUCER):
-            headers = tracing.headers() | {"Nats-Msg-Id": row.message_id}
+            trace = tracing.headers() if fault("traceparent_dropped") is None else {}
+            headers = trace | {"Nats-Msg-Id": row.message_id}
             await self._js.publish(row.subject, json.dumps(row.payload).encode(), headers=headers)

@@ -20,7 +20,9 @@ class Settings(BaseSettings):
     arm: Literal["a", "b"] = "a"
     """Two arms of the platform may share the servers; each has its own task queue."""
     otlp_url: str | None = None
-    """Where spans and logs are sent by OTLP/HTTP."""
+    """Where spans are sent by OTLP/HTTP."""
+    logs_url: str | None = None
+    """Where logs are sent by OTLP/HTTP, besides standard output."""
     activations_port: int | None = Field(default=None, ge=1, le=65535)
     """Where a process with planted faults tells how often each was met; not a port that suites know."""
 

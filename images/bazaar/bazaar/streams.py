@@ -20,8 +20,6 @@ LOG = logging.getLogger(__name__)
 CONNECT_SECONDS = 50.0
 
 TASKS, EVENTS = "TASKS", "EVENTS"
-TASK_SUBJECT = "tasks.message"
-CONSUMER = "orchestrator"
 MAX_DELIVER = 4
 BACKOFF_SECONDS = (2.0, 2.0, 4.0)
 """Waits for an acknowledgment of deliveries 1, 2 and 3 (the last one counts for 4 as well)."""
@@ -67,6 +65,11 @@ class Frame(BaseModel):
     type: Literal["started", "step", "progress", "message", "ended"]
     episode_id: UUID
     data: dict[str, str] = {}
+
+
+def task_subject(arm: str) -> str:
+    """Where the tasks of an arm are published."""
+    return f"tasks.{arm}.message"
 
 
 def event_subject(tenant_id: UUID, conversation: int) -> str:
@@ -118,19 +121,20 @@ async def _ensure_stream(js: JetStreamContext, stream: StreamConfig) -> None:
         await js.update_stream(stream)
 
 
-async def task_subscription(js: JetStreamContext) -> JetStreamContext.PullSubscription:
-    """A new pull subscription to the durable consumer that all workers share."""
+async def task_subscription(js: JetStreamContext, arm: str) -> JetStreamContext.PullSubscription:
+    """A new pull subscription to the durable consumer that all workers of an arm share."""
+    durable = f"orchestrator-{arm}"
     config = ConsumerConfig(
-        durable_name=CONSUMER,
+        durable_name=durable,
         ack_policy=AckPolicy.EXPLICIT,
         max_deliver=MAX_DELIVER,
         backoff=list(BACKOFF_SECONDS),
         ack_wait=BACKOFF_SECONDS[0],
-        filter_subject=TASK_SUBJECT,
+        filter_subject=task_subject(arm),
         max_ack_pending=1000,
     )
     await js.add_consumer(TASKS, config)
-    return await js.pull_subscribe_bind(CONSUMER, TASKS)
+    return await js.pull_subscribe_bind(durable, TASKS)
 
 
 def require_connected(client: Client) -> None:

@@ -20,13 +20,14 @@ import uvicorn
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, PlainTextResponse
+from fastapi.telemetry import TelemetryConfig
 from opentelemetry.trace import SpanKind
 from prometheus_client import CONTENT_TYPE_LATEST, Counter, Histogram, generate_latest
 from pydantic import BaseModel, ConfigDict
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from bazaar import faults, tracing
+from bazaar import faults, logs, tracing
 from bazaar.faults import fault
 from bazaar.safety.pii import redact
 from bazaar.settings import Settings
@@ -57,6 +58,8 @@ _BACKEND_DOWN: tuple[type[Exception], ...] = (
     httpx.TransportError,
 )
 
+PROBES = ("/healthz", "/readyz", "/metrics")
+"""Asked every few seconds by machines: counted, but neither traced nor logged."""
 REQUESTS = Counter("http_requests_total", "HTTP requests answered.", ["method", "route", "status"])
 DURATION = Histogram("http_request_duration_seconds", "Time to answer an HTTP request.", ["method", "route"])
 
@@ -130,7 +133,7 @@ async def _on_unexpected(request: Request, error: Exception) -> Response:
 
 
 class _Measure:
-    """Counts, times and traces requests by route template, never by path: paths have no bound."""
+    """Counts, times, traces and logs requests by route template, never by path: paths have no bound."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -147,25 +150,37 @@ class _Measure:
             await send(message)
 
         started = time.perf_counter()
-        carrier = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
         try:
-            with tracing.continued(carrier), tracing.span(scope["method"], SpanKind.SERVER) as current:
+            if scope["path"] in PROBES:
                 await self._app(scope, receive, watch)
-                route = getattr(scope.get("route"), "path", "unmatched")
-                current.update_name(f"{scope['method']} {route}")
-                current.set_attributes(
-                    {
-                        "http.request.method": scope["method"],
-                        "http.route": route,
-                        "http.response.status_code": status,
-                    }
-                )
-                if status >= 500:
-                    tracing.failed(current, str(status))
+            else:
+                await self._traced(scope, receive, watch, lambda: status)
         finally:
-            route = getattr(scope.get("route"), "path", "unmatched")
-            REQUESTS.labels(scope["method"], route, status).inc()
-            DURATION.labels(scope["method"], route).observe(time.perf_counter() - started)
+            method, route = scope["method"], _route(scope)
+            if status < 400 or fault("errors_not_counted") is None:
+                REQUESTS.labels(method, route, status).inc()
+            unit = 1 if fault("milliseconds_histogram") is None else 1000
+            DURATION.labels(method, route).observe((time.perf_counter() - started) * unit)
+
+    async def _traced(self, scope: Scope, receive: Receive, send: Send, status: Callable[[], int]) -> None:
+        carrier = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
+        method = scope["method"]
+        with tracing.continued(carrier), tracing.span(method, SpanKind.SERVER) as current:
+            try:
+                await self._app(scope, receive, send)
+            finally:
+                route = _route(scope)
+                current.update_name(f"{method} {route}")
+                attributes = {"http.request.method": method, "http.route": route, "http.response.status_code": status()}
+                current.set_attributes(attributes)
+                if status() >= 500:
+                    tracing.failed(current, str(status()))
+                LOG.info("%s %s %d", method, route, status())
+
+
+def _route(scope: Scope) -> str:
+    route: str = getattr(scope.get("route"), "path", "unmatched")
+    return route
 
 
 def create_app(
@@ -174,7 +189,9 @@ def create_app(
     lifespan: Callable[[FastAPI], AbstractAsyncContextManager[None]] | None = None,
 ) -> FastAPI:
     """A FastAPI application with probes, metrics and problem+json. `ready` raises while the role cannot serve."""
-    app = FastAPI(title=title, version="0.1.0", lifespan=lifespan, docs_url=None, redoc_url=None)
+    # FastAPI's own telemetry would make a second SERVER span, with paths, queries and texts of exceptions in it.
+    own: TelemetryConfig = {"tracing": False, "metrics": False, "logs": False}
+    app = FastAPI(title=title, version="0.1.0", lifespan=lifespan, docs_url=None, redoc_url=None, telemetry=own)
     app.add_middleware(_Measure)
     app.add_exception_handler(Problem, _on_problem)
     app.add_exception_handler(RequestValidationError, _on_invalid)
@@ -202,6 +219,7 @@ def create_app(
 def serve(role: str, app: FastAPI, settings: Settings) -> None:
     """Serve until SIGTERM or SIGINT; requests in flight get 10 seconds to end."""
     tracing.configure(role, settings.otlp_url)
+    logs.export(role, settings.logs_url)
     if settings.activations_port:
         faults.serve_activations(settings.host, settings.activations_port)
     # After its shutdown uvicorn raises the signal again: an orderly stop is exit code 0.

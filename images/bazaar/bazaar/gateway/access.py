@@ -16,8 +16,9 @@ from bazaar.web import Problem
 
 
 class Connections:
-    """Connections that live as long as the process."""
+    """Connections that live as long as the process, and the arm of the platform that they are of."""
 
+    arm: str
     db: Database
     nats: Client
     quota: Quota

@@ -37,6 +37,7 @@ class GatewaySettings(DatabaseSettings):
 def create_gateway(settings: GatewaySettings) -> FastAPI:
     """The gateway's application."""
     servers = Connections()
+    servers.arm = settings.arm
     redis = Redis.from_url(settings.redis_url.get_secret_value(), socket_timeout=5, socket_connect_timeout=5)
 
     @asynccontextmanager

@@ -14,12 +14,14 @@ from bazaar.faults import fault
 from bazaar.gateway.api import MessageIn, MessageOut
 from bazaar.gateway.keys import Principal
 from bazaar.safety.pii import redact
-from bazaar.streams import TASK_SUBJECT
+from bazaar.streams import task_subject
 from bazaar.web import Problem
 
 
-async def accept(db: Database, principal: Principal, message: MessageIn, key: str | None) -> tuple[MessageOut, bool]:
-    """Store a message and its task; gives the episode and whether it is new.
+async def accept(
+    db: Database, arm: str, principal: Principal, message: MessageIn, key: str | None
+) -> tuple[MessageOut, bool]:
+    """Store a message and its task for an arm's orchestrators; gives the episode and whether it is new.
 
     Raises Problem `idempotency-conflict`, `not-found` (conversation) or `conversation-busy`.
     """
@@ -45,7 +47,7 @@ async def accept(db: Database, principal: Principal, message: MessageIn, key: st
         await append(transaction, conversation, episode_id, "user", message.channel, redact(message.text))
         await outbox.enqueue(
             transaction,
-            TASK_SUBJECT,
+            task_subject(arm),
             f"task-{episode_id}",
             {"tenant_id": str(principal.tenant_id), "episode_id": str(episode_id)},
         )

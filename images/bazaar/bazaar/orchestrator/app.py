@@ -17,6 +17,7 @@ from fastapi import FastAPI
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.js import JetStreamContext
+from opentelemetry import trace
 from opentelemetry.trace import SpanKind
 from prometheus_client import Counter, Histogram
 from pydantic import Field, SecretStr, ValidationError
@@ -52,14 +53,14 @@ class OrchestratorSettings(DatabaseSettings):
 class Worker:
     """Runs one task at a time; a process has several."""
 
-    def __init__(self, machine: Machine, js: JetStreamContext) -> None:
-        self._machine, self._js = machine, js
+    def __init__(self, machine: Machine, js: JetStreamContext, arm: str) -> None:
+        self._machine, self._js, self._arm = machine, js, arm
 
     async def run(self) -> None:
         """Work until cancelled; failures of the servers are logged and tried again."""
         while True:
             try:
-                tasks = await streams.task_subscription(self._js)
+                tasks = await streams.task_subscription(self._js, self._arm)
                 try:
                     await self._work(tasks)
                 finally:
@@ -95,6 +96,7 @@ class Worker:
         try:
             ended = await self._machine.run(task.tenant_id, task.episode_id)
         except (ModelError, ToolError) as error:
+            tracing.failed(trace.get_current_span(), type(error).__name__)
             LOG.warning("delivery %d of episode %s: %s", delivery, task.episode_id, error)
             if delivery < MAX_DELIVER:
                 await message.nak(delay=BACKOFF_SECONDS[delivery - 1])
@@ -143,7 +145,9 @@ def create_orchestrator(settings: OrchestratorSettings) -> FastAPI:
             httpx.AsyncClient(timeout=CALL_SECONDS, base_url=settings.tools_url, headers=key) as tools,
         ):
             machine = Machine(db, ChatModel(model, settings.model_url), tools)
-            workers.extend(asyncio.create_task(Worker(machine, js).run()) for _ in range(settings.concurrency))
+            workers.extend(
+                asyncio.create_task(Worker(machine, js, settings.arm).run()) for _ in range(settings.concurrency)
+            )
             yield
             for worker in workers:
                 worker.cancel()

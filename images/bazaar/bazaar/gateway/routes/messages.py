@@ -20,7 +20,7 @@ async def send_message(
     idempotency_key: Annotated[str | None, Header(pattern=r"^[!-~]{1,200}$")] = None,
 ) -> api.MessageOut:
     """Take a message in. With an Idempotency-Key a repetition is answered with the first one's episode."""
-    accepted, new = await messages.accept(servers.db, principal, message, idempotency_key)
+    accepted, new = await messages.accept(servers.db, servers.arm, principal, message, idempotency_key)
     if new:
         servers.relay.wake()
     else:
