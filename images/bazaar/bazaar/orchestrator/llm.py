@@ -1,6 +1,7 @@
 """The client of the language model, over the OpenAI chat wire format and nothing more, so any such server will do."""
 
 import json
+from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -50,6 +51,19 @@ class Usage(BaseModel):
 class _Completion(BaseModel):
     choices: list[_Choice]
     usage: Usage
+
+
+class _Delta(BaseModel):
+    content: str | None = None
+
+
+class _ChunkChoice(BaseModel):
+    delta: _Delta
+
+
+class _Chunk(BaseModel):
+    choices: list[_ChunkChoice]
+    usage: Usage | None = None
 
 
 @dataclass(frozen=True)
@@ -106,10 +120,47 @@ class ChatModel:
             raise ModelError(f"{prompt.step}: {error}") from error
         if not completion.choices:
             raise ModelError(f"{prompt.step}: the completion has no choices")
-        TOKENS.labels("input").inc(completion.usage.prompt_tokens)
-        TOKENS.labels("output").inc(completion.usage.completion_tokens)
         message = completion.choices[0].message
-        return Answer(message.content or "", [call.function for call in message.tool_calls], completion.usage)
+        return _counted(Answer(message.content or "", [c.function for c in message.tool_calls], completion.usage))
+
+    async def stream(self, prompt: Prompt) -> AsyncIterator[str | Answer]:
+        """Ask for prose: its parts as they are written, then the whole. Raises ModelError, for a cut stream too."""
+        body = prompt.body() | {"stream": True, "stream_options": {"include_usage": True}}
+        text, usage, done = "", None, False
+        try:
+            async with self._client.stream("POST", self._url, json=body, headers=tracing.headers()) as response:
+                response.raise_for_status()
+                async for data in _events(response):
+                    if data == b"[DONE]":
+                        done = True
+                        continue
+                    chunk = _Chunk.model_validate_json(data)
+                    usage = chunk.usage or usage
+                    for part in (choice.delta.content for choice in chunk.choices):
+                        if part:
+                            text += part
+                            yield part
+        except (httpx.HTTPError, ValidationError) as error:
+            raise ModelError(f"{prompt.step}: {error}") from error
+        if usage is None or not done:
+            raise ModelError(f"{prompt.step}: the stream ended too early")
+        yield _counted(Answer(text, [], usage))
+
+
+def _counted(answer: Answer) -> Answer:
+    TOKENS.labels("input").inc(answer.usage.prompt_tokens)
+    TOKENS.labels("output").inc(answer.usage.completion_tokens)
+    return answer
+
+
+async def _events(response: httpx.Response) -> AsyncIterator[bytes]:
+    """The data of server-sent events. Not by aiter_lines: it also splits where JSON may hold a line separator."""
+    rest = b""
+    async for part in response.aiter_bytes():
+        *lines, rest = (rest + part).split(b"\n")
+        for line in lines:
+            if line.startswith(b"data:"):
+                yield line.removeprefix(b"data:").strip()
 
 
 def json_object(text: str, step: str) -> dict[str, Any]:
