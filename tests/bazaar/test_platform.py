@@ -226,7 +226,7 @@ def test_removed_tenant_leaves_nothing(bazaar: Platform, shop: Shop, ops: psycop
     assert shop.request("GET", "/v1/orders").status_code == 401
     tables = [t for (t,) in ops.execute("SELECT tablename FROM pg_tables WHERE schemaname = 'bazaar'")]
     assert "orders" in tables
-    for table in set(tables) - {"migrations"}:
+    for table in set(tables) - {"migrations", "audit"}:  # what was done outlives whom it was done to
         assert ops.execute(f"SELECT count(*) FROM {table} WHERE tenant_id = %s", (shop.tenant_id,)).fetchone() == (0,)
 
 

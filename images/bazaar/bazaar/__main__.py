@@ -11,6 +11,7 @@ ROLES = {
     "tools": "bazaar.tools.app",
     "model": "bazaar.model.app",
     "logsink": "bazaar.logsink",
+    "audit": "bazaar.safety.auditor",
     "migrate": "bazaar.migrate",
 }
 """Each module has `run()`. Only the role's own is imported: a process holds nothing that it has no use for."""

@@ -47,6 +47,11 @@ class Transaction:
         self._connection = connection
         self._fixed = {} if tenant_id is None else {"tenant_id": tenant_id}
 
+    @property
+    def tenant_id(self) -> UUID:
+        """The tenant that the transaction sees. Raises KeyError in a transaction without one."""
+        return self._fixed["tenant_id"]
+
     async def rows(self, statement: str, /, **values: Any) -> list[Row[Any]]:
         """Run a statement that returns rows (at most what its LIMIT says)."""
         return list((await self._execute(statement, values)).all())

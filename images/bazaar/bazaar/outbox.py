@@ -7,6 +7,7 @@ its commit publishes again, and the stream drops the repetition by its message i
 import asyncio
 import json
 import logging
+from collections.abc import Mapping
 from typing import Any
 
 import nats.errors
@@ -23,7 +24,7 @@ LOG = logging.getLogger(__name__)
 SWEEP_SECONDS = 1.0
 
 
-async def enqueue(transaction: Transaction, subject: str, message_id: str, payload: dict[str, str]) -> None:
+async def enqueue(transaction: Transaction, subject: str, message_id: str, payload: Mapping[str, str | int]) -> None:
     """Write a message into the caller's transaction; it will carry the caller's trace."""
     await transaction.run(
         "insert_outbox",

@@ -72,6 +72,20 @@ def task_subject(arm: str) -> str:
     return f"tasks.{arm}.message"
 
 
+class AuditHead(BaseModel):
+    """The message on EVENTS that pins the audit chain of a tenant: the hash (hex) of its entry `sequence`."""
+
+    model_config = ConfigDict(extra="forbid")
+    tenant_id: UUID
+    sequence: int
+    hash: str
+
+
+def audit_subject(tenant_id: UUID | None) -> str:
+    """Where the heads of a tenant's audit chain are published; None: of all tenants, to read."""
+    return f"events.{tenant_id.hex if tenant_id else '*'}.audit"
+
+
 def event_subject(tenant_id: UUID, conversation: int) -> str:
     """Where the events of a conversation are published."""
     return f"events.{tenant_id.hex}.{conversation}"

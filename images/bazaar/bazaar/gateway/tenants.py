@@ -5,7 +5,8 @@ from uuid import UUID, uuid4
 from bazaar.db import Database
 from bazaar.embedding import embed
 from bazaar.gateway.api import DocumentIn, TenantIn, TenantOut, UserOut
-from bazaar.gateway.keys import hash_key, new_key
+from bazaar.gateway.keys import Principal, hash_key, new_key
+from bazaar.safety import audit
 from bazaar.web import Problem
 
 
@@ -33,19 +34,25 @@ async def create(db: Database, tenant: TenantIn) -> TenantOut:
         for product in tenant.products:
             await transaction.run("insert_product", sku=product.sku, name=product.name, price_cents=product.price_cents)
             await transaction.run("insert_stock", sku=product.sku, available=product.stock)
+        await audit.append(transaction, "admin", "tenant.make", f"tenant/{tenant_id}", {"mode": tenant.mode})
+        for user in tenant.users:
+            scopes = " ".join(user.scopes)
+            await audit.append(transaction, "admin", "key.make", f"user/{user.name}", {"scopes": scopes})
     return TenantOut(tenant_id=tenant_id, users=users)
 
 
 async def delete(db: Database, tenant_id: UUID) -> None:
     """Remove a tenant and all that it has. Raises Problem `not-found`."""
     async with db.tenant(tenant_id) as transaction:
-        if not await transaction.run("delete_tenant"):
+        if await transaction.row("lock_tenant") is None:
             raise Problem("not-found", "no such tenant")
+        await audit.append(transaction, "admin", "tenant.remove", f"tenant/{tenant_id}")
+        await transaction.run("delete_tenant")
 
 
-async def store_documents(db: Database, tenant_id: UUID, documents: list[DocumentIn]) -> int:
+async def store_documents(db: Database, principal: Principal, documents: list[DocumentIn]) -> int:
     """Add or replace documents that answers are taken from; gives their number."""
-    async with db.tenant(tenant_id) as transaction:
+    async with db.tenant(principal.tenant_id) as transaction:
         for document in documents:
             await transaction.run(
                 "upsert_document",
@@ -54,4 +61,6 @@ async def store_documents(db: Database, tenant_id: UUID, documents: list[Documen
                 body=document.body,
                 embedding=embed(f"{document.title} {document.body}"),
             )
+        ids = " ".join(document.document_id for document in documents)
+        await audit.append(transaction, f"user/{principal.user_id}", "documents.store", "documents", {"ids": ids})
     return len(documents)

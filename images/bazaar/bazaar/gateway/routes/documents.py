@@ -16,4 +16,4 @@ async def store_documents(
     batch: api.DocumentsIn, servers: Servers, principal: Annotated[Principal, Depends(caller("documents:write"))]
 ) -> api.DocumentsOut:
     """Add or replace documents that answers are taken from."""
-    return api.DocumentsOut(stored=await tenants.store_documents(servers.db, principal.tenant_id, batch.documents))
+    return api.DocumentsOut(stored=await tenants.store_documents(servers.db, principal, batch.documents))

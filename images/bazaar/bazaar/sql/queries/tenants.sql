@@ -14,6 +14,9 @@ INSERT INTO users (tenant_id, user_id) VALUES (:tenant_id, :user_id);
 -- name: insert_api_key
 INSERT INTO api_keys (tenant_id, key_hash, user_id, scopes) VALUES (:tenant_id, :key_hash, :user_id, :scopes);
 
+-- name: lock_tenant
+SELECT tenant_id FROM tenants WHERE tenant_id = :tenant_id FOR UPDATE;
+
 -- name: delete_tenant
 DELETE FROM tenants WHERE tenant_id = :tenant_id;
 
