@@ -56,6 +56,16 @@ class Property(StrEnum):
     """Counters say how often something happened, errors included."""
     METRIC_DURATION = "metric-duration"
     """Histograms of durations are in seconds, and their sum is the time that was spent."""
+    ACCEPTED_THEN_LOST = "accepted-then-lost"
+    """What was accepted comes to an end, whatever dies."""
+    DEAD_LETTER_KEPT = "dead-letter-kept"
+    """A task that no worker can finish is in the DLQ, though its handler was down."""
+    REQUEUE_ONCE = "requeue-once"
+    """A dead letter goes back to the queue once, however often that is asked."""
+    FRAMES_CONTIGUOUS = "frames-contiguous"
+    """The frames of a conversation are numbered without gap, repetition or disorder."""
+    REPLAY_EXACT = "replay-exact"
+    """A replay computes each step again, equal to the record, and names the step at which a changed record differs."""
 
 
 def check(holds: bool, prop: Property, message: str) -> None:

@@ -24,7 +24,7 @@ import psycopg
 from collector import Collector, collector
 
 ROOT = Path(__file__).resolve().parents[2]
-START_SECONDS = 60.0
+START_SECONDS = 150.0
 SUPERUSER_PASSWORD = secrets.token_hex(16)
 
 
@@ -190,7 +190,7 @@ def platform() -> Iterator[Platform]:
         traces = stack.enter_context(collector())
         sink = stack.enter_context(roles({"logsink": free_port()}, folder, environment))
         environment |= {"BAZAAR_OTLP_URL": traces.url, "BAZAAR_LOGS_URL": sink["logsink"]}
-        ports = {name: free_port() for name in ("gateway", "orchestrator", "tools", "model")}
+        ports = {name: free_port() for name in ("gateway", "orchestrator", "tools", "model", "dlq")}
         environment |= {f"BAZAAR_{name.upper()}_URL": f"http://127.0.0.1:{ports[name]}" for name in ("tools", "model")}
         urls = stack.enter_context(roles(ports, folder, environment))
         yield Platform(

@@ -231,7 +231,7 @@ def test_removed_tenant_leaves_nothing(bazaar: Platform, shop: Shop, ops: psycop
 
 
 def test_every_role_has_probes_and_metrics(bazaar: Platform) -> None:
-    for name in ("gateway", "orchestrator", "tools", "model", "logsink"):
+    for name in ("gateway", "orchestrator", "tools", "model", "dlq", "logsink"):
         for path in ("/healthz", "/readyz", "/metrics"):
             response = httpx.get(bazaar.urls[name] + path)
             assert response.status_code == 200, (name, path)

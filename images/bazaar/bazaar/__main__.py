@@ -12,6 +12,7 @@ ROLES = {
     "model": "bazaar.model.app",
     "logsink": "bazaar.logsink",
     "audit": "bazaar.safety.auditor",
+    "dlq": "bazaar.dlq",
     "migrate": "bazaar.migrate",
 }
 """Each module has `run()`. Only the role's own is imported: a process holds nothing that it has no use for."""

@@ -1,8 +1,12 @@
-"""Conversations as gateway and orchestrator both write them."""
+"""Conversations as several roles write them."""
 
 from uuid import UUID
 
+from prometheus_client import Counter
+
 from bazaar.db import Transaction
+
+EPISODES = Counter("episodes_total", "Episodes that ended.", ["state"])
 
 
 async def append(

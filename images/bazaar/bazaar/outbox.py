@@ -24,15 +24,19 @@ LOG = logging.getLogger(__name__)
 SWEEP_SECONDS = 1.0
 
 
-async def enqueue(transaction: Transaction, subject: str, message_id: str, payload: Mapping[str, str | int]) -> None:
-    """Write a message into the caller's transaction; it will carry the caller's trace."""
-    await transaction.run(
+async def enqueue(transaction: Transaction, subject: str, message_id: str, payload: Mapping[str, str | int]) -> bool:
+    """Write a message into the caller's transaction; it will carry the caller's trace.
+
+    False if the tenant has sent a message with this id before: then this one is not sent.
+    """
+    written = await transaction.run(
         "insert_outbox",
         subject=subject,
         message_id=message_id,
         headers=json.dumps(tracing.headers()),
         payload=json.dumps(payload),
     )
+    return written > 0
 
 
 class Relay:

@@ -1,25 +1,32 @@
 """The streams between the roles, defined in one place because publishers and consumers must agree on them.
 
-TASKS is a work queue with a deduplication window; EVENTS tells the world what happened to an episode.
+TASKS is a work queue with a deduplication window; EVENTS tells the world what happens to an episode; DLQ holds what no
+worker could finish. ADV keeps what the server says about TASKS: its advisories are core messages, gone if nobody hears.
 """
 
 import asyncio
 import logging
+from collections.abc import Awaitable, Callable
 from typing import Literal
 from uuid import UUID
 
 import nats
 import nats.errors
+import sqlalchemy.exc
 from nats.aio.client import Client
+from nats.aio.msg import Msg
 from nats.js import JetStreamContext
-from nats.js.api import AckPolicy, ConsumerConfig, RetentionPolicy, StorageType, StreamConfig
+from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy, RetentionPolicy, StorageType, StreamConfig
 from nats.js.errors import NotFoundError
 from pydantic import BaseModel, ConfigDict, Field, SecretStr
+
+from bazaar.faults import fault
 
 LOG = logging.getLogger(__name__)
 CONNECT_SECONDS = 50.0
 
-TASKS, EVENTS = "TASKS", "EVENTS"
+TASKS, EVENTS, DLQ, ADV = "TASKS", "EVENTS", "DLQ", "ADV"
+DAY = 86_400.0
 MAX_DELIVER = 4
 BACKOFF_SECONDS = (2.0, 2.0, 4.0)
 """Waits for an acknowledgment of deliveries 1, 2 and 3 (the last one counts for 4 as well)."""
@@ -33,6 +40,14 @@ _STREAMS = (
         duplicate_window=120.0,
     ),
     StreamConfig(name=EVENTS, subjects=["events.>"], storage=StorageType.FILE, max_age=3600.0, duplicate_window=120.0),
+    # Dead letters are few, so the window in which a repetition is known may be long.
+    StreamConfig(name=DLQ, subjects=["dlq.>"], storage=StorageType.FILE, max_age=7 * DAY, duplicate_window=DAY),
+    StreamConfig(
+        name=ADV,
+        subjects=[f"$JS.EVENT.ADVISORY.CONSUMER.{kind}.{TASKS}.>" for kind in ("MAX_DELIVERIES", "MSG_TERMINATED")],
+        storage=StorageType.FILE,
+        max_age=DAY,
+    ),
 )
 
 
@@ -42,15 +57,6 @@ class Task(BaseModel):
     model_config = ConfigDict(extra="forbid")
     tenant_id: UUID
     episode_id: UUID
-
-
-class EpisodeEnded(BaseModel):
-    """The message on EVENTS when an episode is done or failed."""
-
-    model_config = ConfigDict(extra="forbid")
-    type: str = "episode.ended"
-    episode_id: UUID
-    state: str
 
 
 class Frame(BaseModel):
@@ -149,6 +155,40 @@ async def task_subscription(js: JetStreamContext, arm: str) -> JetStreamContext.
     )
     await js.add_consumer(TASKS, config)
     return await js.pull_subscribe_bind(durable, TASKS)
+
+
+async def advisory_subscription(js: JetStreamContext) -> JetStreamContext.PullSubscription:
+    """A new pull subscription to what the server said about TASKS, from where the last one ended."""
+    config = ConsumerConfig(durable_name="dlq", ack_policy=AckPolicy.EXPLICIT, ack_wait=5.0)
+    if fault("dlq_core_subscription") is not None:
+        config = ConsumerConfig(deliver_policy=DeliverPolicy.NEW, ack_policy=AckPolicy.EXPLICIT, ack_wait=5.0)
+    made = await js.add_consumer(ADV, config)
+    return await js.pull_subscribe_bind(made.name, ADV)
+
+
+async def consume(
+    subscribe: Callable[[], Awaitable[JetStreamContext.PullSubscription]], handle: Callable[[Msg], Awaitable[None]]
+) -> None:
+    """Hand on messages, one at a time, until cancelled. Failures of the servers are logged and tried again."""
+    while True:
+        try:
+            subscription = await subscribe()
+            try:
+                while True:
+                    for message in await _next(subscription):
+                        await handle(message)
+            finally:
+                await subscription.unsubscribe()
+        except (nats.errors.Error, sqlalchemy.exc.DBAPIError, sqlalchemy.exc.TimeoutError, TimeoutError) as error:
+            LOG.warning("a message waits for its next delivery: %r", error)
+            await asyncio.sleep(1.0)
+
+
+async def _next(subscription: JetStreamContext.PullSubscription) -> list[Msg]:
+    try:
+        return await subscription.fetch(1, timeout=10)
+    except nats.errors.TimeoutError:
+        return []  # nothing came
 
 
 def require_connected(client: Client) -> None:

@@ -3,6 +3,7 @@
 Errors carry a stable `code` from one closed catalog, because clients branch on codes and not on prose.
 """
 
+import hmac
 import logging
 import signal
 import sys
@@ -10,20 +11,20 @@ import time
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 from http import HTTPStatus
-from typing import Any
+from typing import Annotated, Any
 
 import httpx
 import nats.errors
 import redis.exceptions
 import sqlalchemy.exc
 import uvicorn
-from fastapi import FastAPI, Request, Response
+from fastapi import FastAPI, Header, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, PlainTextResponse
 from fastapi.telemetry import TelemetryConfig
 from opentelemetry.trace import SpanKind
 from prometheus_client import CONTENT_TYPE_LATEST, Counter, Histogram, generate_latest
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, SecretStr
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -214,6 +215,17 @@ def create_app(
         return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
 
     return app
+
+
+def internal_only(key: SecretStr) -> Callable[[str], None]:
+    """A dependency that lets in only who has the key that the platform's own roles share."""
+    expected = key.get_secret_value().encode()
+
+    def check(x_internal_key: Annotated[str, Header()] = "") -> None:
+        if not hmac.compare_digest(x_internal_key.encode(), expected):
+            raise Problem("unauthenticated", "this role serves other roles of the platform only")
+
+    return check
 
 
 def serve(role: str, app: FastAPI, settings: Settings) -> None:

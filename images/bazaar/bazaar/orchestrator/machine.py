@@ -5,26 +5,26 @@ to repeat because its effects have keys. The row that ends a step and the one th
 """
 
 import json
-from dataclasses import dataclass
+import logging
 from uuid import UUID
 
 import httpx
+from nats.js import JetStreamContext
 
 from bazaar import tracing
-from bazaar.conversations import append
+from bazaar.conversations import EPISODES, append
 from bazaar.db import Database
 from bazaar.embedding import embed
+from bazaar.frames import Frames, last_frame, publish_end
 from bazaar.orchestrator import steps
 from bazaar.orchestrator.llm import ChatModel
 from bazaar.orchestrator.steps import DONE, FIRST, Episode, Output, Outputs, Ports, ToolError
 
+LOG = logging.getLogger(__name__)
 
-@dataclass(frozen=True)
-class Ended:
-    """How an episode ended: `state` is done or failed."""
 
-    conversation: int
-    state: str
+class _Overtaken(Exception):
+    """Another delivery of the task was faster, or the episode was failed meanwhile."""
 
 
 class ToolsClient:
@@ -67,24 +67,30 @@ class Shelf:
 class Machine:
     """Runs episodes to their end."""
 
-    def __init__(self, db: Database, model: ChatModel, tools: httpx.AsyncClient) -> None:
-        self._db, self._ports = db, Ports(model, ToolsClient(tools), Shelf(db))
+    def __init__(self, db: Database, js: JetStreamContext, model: ChatModel, tools: httpx.AsyncClient) -> None:
+        self._db, self._js, self._ports = db, js, Ports(model, ToolsClient(tools), Shelf(db))
 
-    async def run(self, tenant_id: UUID, episode_id: UUID) -> Ended | None:
-        """Run an episode from its last checkpoint to its end; None if there is no such episode (its tenant is gone).
+    async def run(self, tenant_id: UUID, episode_id: UUID) -> None:
+        """Run an episode from its last checkpoint to its end, and tell its clients; nothing if its tenant is gone.
 
         Raises ModelError or ToolError if a step failed and may be tried again.
         """
         async with self._db.tenant(tenant_id) as transaction:
             row = await transaction.row("load_episode", episode_id=episode_id)
             if row is None:
-                return None
+                LOG.warning("episode %s is gone with its tenant", episode_id)
+                return
             if row.state not in ("queued", "running"):
-                return Ended(row.conversation, row.state)
+                return await publish_end(self._js, tenant_id, row)
             history = await transaction.rows("load_history", conversation=row.conversation, episode_id=episode_id)
             outputs: Outputs = {s.step: s.output for s in await transaction.rows("load_steps", episode_id=episode_id)}
+            before = row.frames and await transaction.row(
+                "find_ended_episode", conversation=row.conversation, frames=row.frames
+            )
             await transaction.run("start_episode", episode_id=episode_id)
             await transaction.run("start_step", episode_id=episode_id, step=FIRST)
+        if before and await last_frame(self._js, tenant_id, row.conversation) < row.frames:
+            await self.run(tenant_id, before.episode_id)  # it was interrupted between its end and its last frames
         episode = Episode(
             tenant_id,
             episode_id,
@@ -94,27 +100,42 @@ class Machine:
             [{"role": m.role, "content": m.content} for m in reversed(history)],
             history[0].channel,
         )
+        async with Frames(self._js, tenant_id, row.conversation, episode_id, row.frames) as frames:
+            try:
+                await self._run(episode, outputs, frames)
+            except _Overtaken:
+                await self.run(tenant_id, episode_id)
+
+    async def _run(self, episode: Episode, outputs: Outputs, frames: Frames) -> None:
+        if not outputs:
+            await frames.publish("started")
         step = FIRST
         while step != DONE:
             if step not in outputs:
+                await frames.publish("step", step=step)
                 outputs[step] = await steps.perform(step, episode, outputs, self._ports)
-                await self._checkpoint(episode, step, outputs)
+                await frames.settle()
+                await self._checkpoint(episode, step, outputs, frames.count)
             step = steps.following(step, outputs)
-        return Ended(episode.conversation, "done")
+        await frames.publish("message", text=outputs["compose"]["text"])
+        await frames.publish("ended", state="done")
+        await frames.settle()
 
-    async def fail(self, tenant_id: UUID, episode_id: UUID, error: str) -> Ended | None:
-        """Give an episode up. `error` is a stable code."""
-        async with self._db.tenant(tenant_id) as transaction:
-            row = await transaction.row(
-                "finish_episode", episode_id=episode_id, state="failed", intent=None, reply=None, error=error
-            )
-        return Ended(row.conversation, "failed") if row else None
-
-    async def _checkpoint(self, episode: Episode, step: str, outputs: Outputs) -> None:
+    async def _checkpoint(self, episode: Episode, step: str, outputs: Outputs, frames: int) -> None:
         following = steps.following(step, outputs)
+        if following == DONE:
+            frames += 2  # `message` and `ended`: published when this is committed
         async with self._db.tenant(episode.tenant_id) as transaction:
-            output = json.dumps(outputs[step])
-            await transaction.run("finish_step", episode_id=episode.episode_id, step=step, output=output)
+            finished = await transaction.run(
+                "finish_step",
+                conversation=episode.conversation,
+                episode_id=episode.episode_id,
+                step=step,
+                output=json.dumps(outputs[step]),
+                frames=frames,
+            )
+            if not finished:
+                raise _Overtaken
             if following != DONE:
                 await transaction.run("start_step", episode_id=episode.episode_id, step=following)
                 return
@@ -122,10 +143,11 @@ class Machine:
             ended = await transaction.row(
                 "finish_episode",
                 episode_id=episode.episode_id,
-                state="done",
                 intent=outputs["route"]["agent"],
                 reply=reply,
-                error=None,
+                frames=frames,
             )
-            if ended:  # else another delivery of the task was faster
-                await append(transaction, episode.conversation, episode.episode_id, "assistant", episode.channel, reply)
+            if ended is None:
+                raise _Overtaken
+            await append(transaction, episode.conversation, episode.episode_id, "assistant", episode.channel, reply)
+        EPISODES.labels("done").inc()

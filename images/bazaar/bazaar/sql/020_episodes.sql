@@ -3,6 +3,7 @@ CREATE TABLE conversations (
   conversation integer NOT NULL,
   user_id text NOT NULL,
   messages integer NOT NULL DEFAULT 0,
+  frames integer NOT NULL DEFAULT 0,
   created_at timestamptz NOT NULL DEFAULT now(),
   PRIMARY KEY (tenant_id, conversation),
   FOREIGN KEY (tenant_id, user_id) REFERENCES users ON DELETE CASCADE
@@ -19,6 +20,7 @@ CREATE TABLE episodes (
   error text,
   created_at timestamptz NOT NULL DEFAULT now(),
   finished_at timestamptz,
+  last_frame integer,
   PRIMARY KEY (tenant_id, episode_id),
   FOREIGN KEY (tenant_id, conversation) REFERENCES conversations ON DELETE CASCADE
 );
@@ -59,13 +61,14 @@ CREATE TABLE outbox (
   headers jsonb NOT NULL,
   payload jsonb NOT NULL,
   published_at timestamptz,
-  PRIMARY KEY (tenant_id, outbox_id)
+  PRIMARY KEY (tenant_id, outbox_id),
+  UNIQUE (tenant_id, message_id)
 );
 CREATE INDEX outbox_waiting ON outbox (outbox_id) WHERE published_at IS NULL;
 
 -- The application changes only what has a reason to change.
-GRANT UPDATE (messages) ON conversations TO bazaar_app;
-GRANT UPDATE (state, intent, reply, error, finished_at) ON episodes TO bazaar_app;
+GRANT UPDATE (messages, frames) ON conversations TO bazaar_app;
+GRANT UPDATE (state, intent, reply, error, finished_at, last_frame) ON episodes TO bazaar_app;
 GRANT UPDATE (done_at, output) ON episode_steps TO bazaar_app;
 
 -- The relay serves all tenants and can touch nothing but the outbox.

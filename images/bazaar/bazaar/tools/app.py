@@ -1,18 +1,17 @@
 """The tools role: what agents may do to the shop, over HTTP, for the orchestrator only."""
 
-import hmac
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Annotated, Any, Generic, TypeVar
 from uuid import UUID
 
-from fastapi import Depends, FastAPI, Header
+from fastapi import Depends, FastAPI
 from pydantic import BaseModel, ConfigDict, Field, SecretStr
 
 from bazaar.db import Database
 from bazaar.settings import DatabaseSettings
 from bazaar.tools import orders
-from bazaar.web import Problem, create_app, serve
+from bazaar.web import create_app, internal_only, serve
 
 Arguments = TypeVar("Arguments", bound=BaseModel)
 
@@ -36,25 +35,21 @@ class Call(BaseModel, Generic[Arguments]):
 def create_tools(settings: ToolsSettings) -> FastAPI:
     """The tools' application."""
     db = Database(settings.app_dsn, settings.pool_size)
-    expected = settings.internal_key.get_secret_value().encode()
+    internal = Depends(internal_only(settings.internal_key))
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         yield
         await db.close()
 
-    def internal(x_internal_key: Annotated[str, Header()] = "") -> None:
-        if not hmac.compare_digest(x_internal_key.encode(), expected):
-            raise Problem("unauthenticated", "this role serves the orchestrator only")
-
     app = create_app("bazaar tools", db.ping, lifespan)
 
-    @app.post("/tools/place_order", dependencies=[Depends(internal)])
+    @app.post("/tools/place_order", dependencies=[internal])
     async def place_order(call: Call[orders.PlaceOrder]) -> dict[str, Any]:
         async with db.tenant(call.tenant_id) as transaction:
             return await orders.place(transaction, call.episode_id, call.key, call.arguments)
 
-    @app.post("/tools/track_order", dependencies=[Depends(internal)])
+    @app.post("/tools/track_order", dependencies=[internal])
     async def track_order(call: Call[orders.TrackOrder]) -> dict[str, Any]:
         async with db.tenant(call.tenant_id) as transaction:
             return await orders.track(transaction, call.episode_id, call.arguments)

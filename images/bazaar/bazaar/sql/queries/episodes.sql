@@ -28,7 +28,8 @@ VALUES (:tenant_id, :episode_id, :conversation, :user_id);
 
 -- name: insert_outbox
 INSERT INTO outbox (tenant_id, subject, message_id, headers, payload)
-VALUES (:tenant_id, :subject, :message_id, cast(:headers AS jsonb), cast(:payload AS jsonb));
+VALUES (:tenant_id, :subject, :message_id, cast(:headers AS jsonb), cast(:payload AS jsonb))
+ON CONFLICT DO NOTHING;
 
 -- name: lock_outbox
 SELECT tenant_id, outbox_id, subject, message_id, headers, payload FROM outbox
@@ -46,8 +47,8 @@ FROM episodes e
 WHERE e.tenant_id = :tenant_id AND e.episode_id = :episode_id AND e.user_id = :user_id;
 
 -- name: load_episode
-SELECT e.state, e.conversation, e.user_id, t.seed
-FROM episodes e JOIN tenants t USING (tenant_id)
+SELECT e.episode_id, e.state, e.conversation, e.user_id, e.reply, e.last_frame, c.frames, t.seed
+FROM episodes e JOIN conversations c USING (tenant_id, conversation) JOIN tenants t USING (tenant_id)
 WHERE e.tenant_id = :tenant_id AND e.episode_id = :episode_id;
 
 -- name: load_history
@@ -71,11 +72,19 @@ INSERT INTO episode_steps (tenant_id, episode_id, step) VALUES (:tenant_id, :epi
 ON CONFLICT DO NOTHING;
 
 -- name: finish_step
+WITH counted AS (
+  UPDATE conversations SET frames = greatest(frames, :frames)
+  WHERE tenant_id = :tenant_id AND conversation = :conversation
+  RETURNING tenant_id
+)
 UPDATE episode_steps SET done_at = now(), output = cast(:output AS jsonb)
-WHERE tenant_id = :tenant_id AND episode_id = :episode_id AND step = :step AND done_at IS NULL;
+FROM counted
+WHERE episode_steps.tenant_id = counted.tenant_id AND episode_id = :episode_id AND step = :step AND done_at IS NULL
+  AND EXISTS (SELECT FROM episodes
+              WHERE tenant_id = :tenant_id AND episode_id = :episode_id AND state IN ('queued', 'running'));
 
 -- name: finish_episode
-UPDATE episodes SET state = :state, intent = :intent, reply = :reply, error = :error, finished_at = now()
+UPDATE episodes SET state = 'done', intent = :intent, reply = :reply, last_frame = :frames, finished_at = now()
 WHERE tenant_id = :tenant_id AND episode_id = :episode_id AND state IN ('queued', 'running')
 RETURNING conversation;
 
@@ -83,3 +92,29 @@ RETURNING conversation;
 SELECT conversation, user_id FROM episodes
 WHERE tenant_id = :tenant_id AND episode_id = :episode_id
 FOR UPDATE;
+
+-- name: lock_conversation_of
+SELECT conversation FROM conversations
+WHERE tenant_id = :tenant_id AND conversation = (SELECT conversation FROM episodes
+                                                 WHERE tenant_id = :tenant_id AND episode_id = :episode_id)
+FOR UPDATE;
+
+-- name: fail_episode
+WITH failed AS (
+  UPDATE episodes SET state = 'failed', error = :error, finished_at = now(),
+    last_frame = 1 + (SELECT greatest(frames, :published) FROM conversations c
+                      WHERE c.tenant_id = :tenant_id AND c.conversation = episodes.conversation)
+  WHERE tenant_id = :tenant_id AND episode_id = :episode_id AND state IN ('queued', 'running')
+  RETURNING conversation, last_frame
+)
+UPDATE conversations SET frames = failed.last_frame
+FROM failed
+WHERE conversations.tenant_id = :tenant_id AND conversations.conversation = failed.conversation;
+
+-- name: reopen_episode
+UPDATE episodes SET state = 'queued', error = NULL, finished_at = NULL, last_frame = NULL
+WHERE tenant_id = :tenant_id AND episode_id = :episode_id AND state = 'failed';
+
+-- name: find_ended_episode
+SELECT episode_id FROM episodes
+WHERE tenant_id = :tenant_id AND conversation = :conversation AND last_frame = :frames;

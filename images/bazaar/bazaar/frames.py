@@ -1,0 +1,71 @@
+"""The numbered frames of a conversation: what its clients are told while an episode runs.
+
+The number of the last frame is stored with each checkpoint, once the stream has acknowledged every frame up to it. What
+an interrupted step published comes again with the same numbers and the same content, and the stream drops it.
+"""
+
+import asyncio
+from types import TracebackType
+from typing import Any, Literal, Self
+from uuid import UUID
+
+from nats.js import JetStreamContext
+from nats.js.api import PubAck
+from nats.js.errors import NotFoundError
+from sqlalchemy import Row
+
+from bazaar.faults import fault
+from bazaar.streams import EVENTS, Frame, event_subject
+
+SETTLE_SECONDS = 5.0
+
+
+class Frames:
+    """Publishes the frames of an episode. `count` is the number of the conversation's last frame."""
+
+    def __init__(self, js: JetStreamContext, tenant_id: UUID, conversation: int, episode_id: UUID, count: int) -> None:
+        self._js, self._episode_id, self.count = js, episode_id, count
+        self._id, self._subject = f"{tenant_id.hex}.{conversation}", event_subject(tenant_id, conversation)
+        self._waiting: list[asyncio.Future[PubAck]] = []
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, kind: type[BaseException] | None, error: object, trace: TracebackType | None) -> None:
+        for acknowledgment in self._waiting:
+            acknowledgment.cancel()
+
+    async def publish(self, kind: Literal["started", "step", "progress", "message", "ended"], **data: str) -> None:
+        """Publish the next frame without waiting for its acknowledgment."""
+        self.count += 1
+        frame = Frame(seq=self.count, type=kind, episode_id=self._episode_id, data=data)
+        headers = {"Nats-Msg-Id": f"{self._id}.{self.count}"}
+        if fault("frames_repeated") is not None:
+            headers = {}
+        sent = self._js.publish_async(self._subject, frame.model_dump_json().encode(), SETTLE_SECONDS, headers=headers)
+        self._waiting.append(await sent)
+
+    async def settle(self) -> None:
+        """Wait until the stream has every frame. Raises nats.errors.Error or TimeoutError if it has not."""
+        async with asyncio.timeout(SETTLE_SECONDS):
+            await asyncio.gather(*self._waiting)
+        self._waiting.clear()
+
+
+async def last_frame(js: JetStreamContext, tenant_id: UUID, conversation: int) -> int:
+    """The number of the last frame that was published in a conversation; 0 if the stream holds none (any more)."""
+    try:
+        last = await js.get_last_msg(EVENTS, event_subject(tenant_id, conversation))
+    except NotFoundError:
+        return 0
+    return Frame.model_validate_json(last.data or b"").seq
+
+
+async def publish_end(js: JetStreamContext, tenant_id: UUID, ended: Row[Any]) -> None:
+    """Publish the last frames of an episode that has ended, a row of `load_episode`; again does no harm."""
+    before = ended.last_frame - (2 if ended.state == "done" else 1)
+    async with Frames(js, tenant_id, ended.conversation, ended.episode_id, before) as frames:
+        if ended.state == "done":
+            await frames.publish("message", text=ended.reply)
+        await frames.publish("ended", state=ended.state)
+        await frames.settle()
