@@ -14,6 +14,7 @@ LOCK := requirements/dev.txt
 STAMP := $(VENV)/.installed-$(shell cat $(LOCK) pyproject.toml | sha256sum | cut -c1-16)
 FAKE_NODES ?= 0
 FAULTS ?=
+OBSERVE ?=
 export CLUSTER
 
 # kubectl and helm of the cluster, and the way to it; only `up` and what comes after it may ask for them.
@@ -46,8 +47,15 @@ unit: $(STAMP) ## the tests that need no cluster
 	@command -v redis-server >/dev/null || { apt-get update -q && apt-get install -q -y --no-install-recommends redis-server; }
 	$(PYTEST) -m "not e2e" -n 2 --dist loadgroup
 
+# Prometheus itself is not wanted: its package would start a server.
+$(VENV)/bin/promtool: | $(STAMP)
+	@if command -v promtool >/dev/null; then ln -s "$$(command -v promtool)" $@; else \
+		cd $(VENV); apt-get download -q prometheus || { apt-get update -q && apt-get download -q prometheus; }; \
+		dpkg-deb --fsys-tarfile prometheus_*.deb | tar -xO ./usr/bin/promtool >promtool; \
+		rm prometheus_*.deb; chmod 755 promtool; mv promtool bin/promtool; fi
+
 .PHONY: e2e
-e2e: install ## the tests that need a cluster with Proctor, which is brought up first
+e2e: install $(VENV)/bin/promtool ## the tests that need a cluster with Proctor, which is brought up first
 	$(WITH_CLUSTER) PROCTOR_E2E=1 $(PYTEST) -m "e2e and alone"
 	$(WITH_CLUSTER) PROCTOR_E2E=1 exec $(PYTEST) -m "e2e and not alone" -n 3
 
@@ -72,10 +80,14 @@ install: images ## install or upgrade Proctor in the cluster
 	$(WITH_CLUSTER) helm upgrade --install proctor helm/proctor --namespace proctor-system --create-namespace \
 		--values build/images.yaml --take-ownership --wait --timeout 5m
 
+.PHONY: jaeger
+jaeger: up ## build the image of Jaeger and load it (4 min the first time)
+	$(PYTHON) -m cluster images jaeger
+
 .PHONY: demo
-demo: install ## the example platform, a suite, a verdict; FAULTS=idempotency_ignored plants a fault in the platform
+demo: install $(if $(OBSERVE),jaeger) ## the example platform, a suite, a verdict; FAULTS=idempotency_ignored plants a fault; OBSERVE=1 adds Prometheus and Jaeger
 	$(WITH_CLUSTER) helm upgrade --install bazaar helm/bazaar --namespace bazaar --create-namespace \
-		--values build/images.yaml --set-string faults='$(FAULTS)' --wait --timeout 5m
+		--values build/images.yaml $(if $(OBSERVE),--values helm/bazaar/values-observability.yaml) --set-string faults='$(FAULTS)' --wait --timeout 5m
 	$(WITH_CLUSTER) kubectl apply -f suites/t03_journeys/suite.yaml
 	$(WITH_CLUSTER) proctor run journeys -n bazaar --wait --join --timeout 10m
 

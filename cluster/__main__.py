@@ -89,7 +89,7 @@ def parser() -> argparse.ArgumentParser:
     commands.add_parser("bin", help="print the folder with kubectl, helm and the other tools")
     commands.add_parser("build", help="only build the tools")
     images = commands.add_parser("images", help="build images/NAME, load them, write build/images.yaml for Helm")
-    images.add_argument("names", nargs="*", metavar="NAME", help="default: all")
+    images.add_argument("names", nargs="*", metavar="NAME", help="default: all but those that need a Go build")
     return top
 
 

@@ -3,6 +3,9 @@
 The tag is a hash of exactly what goes into the build: the Containerfile, the files that images/NAME/inputs lists (glob
 paths from the repo root, one per line; images/NAME itself where there is no such file) and the base. Only those files
 are in the build context, so a file that does not change the tag cannot change the image.
+
+A line `tool:NAME` puts the programs of a group in cluster/tools/ into the context, as tools/PROGRAM. Such an image
+takes minutes, so it is built only when it is named.
 """
 
 from __future__ import annotations
@@ -19,7 +22,9 @@ import yaml
 
 from cluster.progress import ClusterError, run_steps
 from cluster.settings import ROOT, cache_dir
-from cluster.tools import files_below, files_key
+from cluster.tools import GROUPS, Group, build_group, files_below, files_key, group_dir
+
+_TOOL = "tool:"
 
 
 class ImageEngine(Protocol):
@@ -43,11 +48,12 @@ class ImageEngine(Protocol):
 
 @dataclass(frozen=True)
 class Image:
-    """One images/NAME folder: the files that go into it, relative names sorted."""
+    """One images/NAME folder: the files that go into it, relative names sorted, and the tools."""
 
     name: str
     root: Path
     files: tuple[Path, ...]
+    tools: tuple[Group, ...] = ()
 
     @property
     def containerfile(self) -> Path:
@@ -56,16 +62,21 @@ class Image:
 
     def reference(self, base: str | None) -> str:
         """Its name in the cluster when built on `base`."""
-        return f"localhost/proctor-{self.name}:{files_key(self.root, self.files, base or '')}"
+        tools = (group_dir(tool).name for tool in self.tools)
+        return f"localhost/proctor-{self.name}:{files_key(self.root, self.files, base or '', *tools)}"
 
 
 def find_images(names: Sequence[str] = (), root: Path = ROOT) -> list[Image]:
-    """The named images, or all. ClusterError for a name without a Containerfile or an input that matches nothing."""
+    """The named images, or all that need no tool.
+
+    ClusterError for a name without a Containerfile or an input that matches nothing.
+    """
     every = sorted(path.parent.name for path in (root / "images").glob("*/Containerfile") if path.parent.name != "base")
     unknown = sorted(set(names) - set(every))
     if unknown:
         raise ClusterError(f"No images/{unknown[0]}/Containerfile. There are: {', '.join(every) or 'none'}.")
-    return [Image(name, root, tuple(_files(root, name))) for name in (sorted(set(names)) or every)]
+    images = [Image(name, root, tuple(_files(root, name)), tuple(_tools(root, name))) for name in every]
+    return [image for image in images if (image.name in names if names else not image.tools)]
 
 
 def build_and_load(names: Sequence[str], engine: ImageEngine) -> None:
@@ -107,6 +118,9 @@ def _bring(image: Image, reference: str, base: str | None, engine: ImageEngine, 
                 target = context / path.relative_to(image.root)
                 target.parent.mkdir(parents=True, exist_ok=True)
                 shutil.copy2(path, target)
+            for tool in image.tools:
+                build_group(tool)
+                shutil.copytree(group_dir(tool), context / "tools", dirs_exist_ok=True)
             containerfile = context / image.containerfile.relative_to(image.root)
             engine.build_image(reference, containerfile, context, log, base)
     engine.load(reference, log)
@@ -120,12 +134,20 @@ def _files(root: Path, name: str) -> Iterable[Path]:
         return files_below(folder)
     found = {folder / "Containerfile"}
     for pattern in inputs.read_text().split():
+        if pattern.startswith(_TOOL):
+            continue
         matches = list(root.glob(pattern))
         files = {file for match in matches for file in (files_below(match) if match.is_dir() else [match])}
         if not files:
             raise ClusterError(f"images/{name}/inputs: `{pattern}` matches no file below {root}.")
         found |= {file for file in files if "__pycache__" not in file.parts}
     return sorted(found)
+
+
+def _tools(root: Path, name: str) -> Iterable[Group]:
+    inputs = root / "images" / name / "inputs"
+    lines = inputs.read_text().split() if inputs.exists() else []
+    return [GROUPS[line.removeprefix(_TOOL)] for line in lines if line.startswith(_TOOL)]
 
 
 def _write_values(target: Path, references: dict[str, str]) -> None:

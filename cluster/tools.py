@@ -1,4 +1,4 @@
-"""The tools built from Go modules: Kubernetes, etcd, CoreDNS, Helm, kwok.
+"""The tools built from Go modules: Kubernetes, etcd, CoreDNS, Helm, kwok, Jaeger.
 
 Each folder in cluster/tools/ is a Go module with a committed go.mod and go.sum, so a build is reproducible and needs no
 release download. Results are kept per user under a hash of the folder and the Go version: any checkout reuses them.
@@ -63,6 +63,11 @@ GROUPS = {
         Group("coredns", {"coredns": "."}, {}),
         Group("helm", {"helm": "helm.sh/helm/v4/cmd/helm"}, {"helm.sh/helm/v4/internal/version.version": "v4.3.1"}),
         Group("kwok", {"kwok": "sigs.k8s.io/kwok/cmd/kwok"}, {"sigs.k8s.io/kwok/pkg/consts.Version": "v0.8.0"}),
+        Group(
+            "jaeger",
+            {"jaeger": "github.com/jaegertracing/jaeger/cmd/jaeger"},
+            {"github.com/jaegertracing/jaeger/internal/version.latestVersion": "v1.76.0"},
+        ),
     )
 }
 

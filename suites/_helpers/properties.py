@@ -66,6 +66,10 @@ class Property(StrEnum):
     """The frames of a conversation are numbered without gap, repetition or disorder."""
     REPLAY_EXACT = "replay-exact"
     """A replay computes each step again, equal to the record, and names the step at which a changed record differs."""
+    READINESS = "readiness"
+    """A pod that cannot serve says that it is not ready, and is sent nothing."""
+    NETWORK_CLOSED = "network-closed"
+    """Only who needs a server of the platform may reach it."""
 
 
 def check(holds: bool, prop: Property, message: str) -> None:

@@ -77,6 +77,22 @@ def test_the_base_is_not_one_of_the_images(repo: Path) -> None:
     assert [image.name for image in find_images(root=repo)] == ["app", "plain"]
 
 
+def test_an_image_with_a_tool_is_built_when_named_and_follows_the_tool(
+    repo: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    module = tmp_path / "tools/demo/go.mod"
+    module.parent.mkdir(parents=True)
+    module.write_text("module demo\n")
+    monkeypatch.setattr(tools, "TOOLS", tmp_path / "tools")
+    monkeypatch.setitem(tools.GROUPS, "demo", tools.Group("demo", {"demo": "."}, {}))
+    monkeypatch.setattr(tools, "go_version", lambda: "go version go1.26.0 linux/amd64")
+    (repo / "images/plain/inputs").write_text("images/plain/data.txt\ntool:demo\n")
+    assert [image.name for image in find_images(root=repo)] == ["app"]
+    before = _reference(repo, "plain")
+    module.write_text("module demo // changed\n")
+    assert _reference(repo, "plain") != before
+
+
 def test_an_unknown_image_is_named_with_those_that_exist(repo: Path) -> None:
     with pytest.raises(ClusterError, match=r"images/nope/Containerfile.*app, plain"):
         find_images(["nope"], repo)

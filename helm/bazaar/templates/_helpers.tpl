@@ -7,6 +7,7 @@ app.kubernetes.io/instance: {{ (index . 0).Release.Name }}
 
 {{- define "bazaar.labels" -}}
 {{ include "bazaar.selector" . }}
+app.kubernetes.io/component: {{ index . 1 | trimSuffix "-b" | trimSuffix "-second" }}
 app.kubernetes.io/version: {{ (index . 0).Chart.AppVersion | quote }}
 app.kubernetes.io/managed-by: {{ (index . 0).Release.Service }}
 {{- end }}
@@ -31,7 +32,7 @@ securityContext:
 {{- end }}
 
 {{/* A Service and its headless twin, by which each pod has an address of its own.
-     Context: root, name, map of port name to port. */}}
+     Context: root, name, map of port name to port, and whether a client stays with one pod. */}}
 {{- define "bazaar.services" -}}
 {{- $root := index . 0 }}{{ $name := index . 1 }}
 {{- range $service := list $name (printf "%s-pods" $name) }}
@@ -45,11 +46,53 @@ spec:
   {{- if ne $service $name }}
   clusterIP: None
   publishNotReadyAddresses: true
+  {{- else if index $ 3 }}
+  sessionAffinity: ClientIP
   {{- end }}
   selector: {{- include "bazaar.selector" (list $root $name) | nindent 4 }}
   ports:
     {{- range $port, $number := index $ 2 }}
     - {name: {{ $port }}, port: {{ $number }}, targetPort: {{ $port }}}
+    {{- end }}
+{{- end }}
+{{- end }}
+
+{{/* Who may open connections to a component. Context: root, name, list of components; "suite" is a pod of a step that
+     Proctor runs, in whatever namespace, and "everyone" is everyone. */}}
+{{- define "bazaar.networkPolicy" -}}
+{{- $root := index . 0 }}{{ $name := index . 1 }}{{ $clients := index . 2 }}
+{{- if $root.Values.networkPolicy.enabled }}
+---
+apiVersion: networking.k8s.io/v1
+kind: NetworkPolicy
+metadata:
+  name: {{ $name }}
+  labels: {{- include "bazaar.labels" (list $root $name) | nindent 4 }}
+spec:
+  podSelector:
+    matchLabels: {{- include "bazaar.selector" (list $root $name) | nindent 6 }}
+  policyTypes: [Ingress]
+  ingress:
+    {{- if has "everyone" $clients }}
+    - ports:
+        {{- range $port := index $ 3 }}
+        - {port: {{ $port }}}
+        {{- end }}
+    {{- else }}
+    - from:
+        - podSelector:
+            matchExpressions:
+              - {key: app.kubernetes.io/part-of, operator: In, values: [bazaar]}
+              - {key: app.kubernetes.io/component, operator: In, values: [{{ without $clients "suite" | join ", " }}]}
+        {{- if has "suite" $clients }}
+        - namespaceSelector: {}
+          podSelector:
+            matchLabels: {proctor.dev/role: step}
+        {{- end }}
+      ports:
+        {{- range $port := index $ 3 }}
+        - {port: {{ $port }}}
+        {{- end }}
     {{- end }}
 {{- end }}
 {{- end }}

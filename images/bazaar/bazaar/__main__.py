@@ -26,4 +26,5 @@ def main(arguments: list[str]) -> None:
     import_module(ROLES[arguments[0]]).run()
 
 
-main(sys.argv[1:])
+if __name__ == "__main__":
+    main(sys.argv[1:])

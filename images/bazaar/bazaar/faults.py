@@ -79,7 +79,10 @@ class _Activations(BaseHTTPRequestHandler):
         """Say nothing: logs are a surface that suites read."""
 
 
-def serve_activations(host: str, port: int) -> None:
-    """Answer GET on a port of its own with the activations as JSON, in a thread, until the process ends."""
-    server = ThreadingHTTPServer((host, port), _Activations)
+def serve_activations(port: int) -> None:
+    """Answer GET on a loopback port of its own with the activations as JSON, in a thread, until the process ends.
+
+    On loopback, because a suite must not reach it; who may look into pods can (`kubectl port-forward`).
+    """
+    server = ThreadingHTTPServer(("127.0.0.1", port), _Activations)
     Thread(target=server.serve_forever, name="activations", daemon=True).start()

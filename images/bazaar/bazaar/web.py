@@ -233,7 +233,7 @@ def serve(role: str, app: FastAPI, settings: Settings) -> None:
     tracing.configure(role, settings.otlp_url)
     logs.export(role, settings.logs_url)
     if settings.activations_port:
-        faults.serve_activations(settings.host, settings.activations_port)
+        faults.serve_activations(settings.activations_port)
     # After its shutdown uvicorn raises the signal again: an orderly stop is exit code 0.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     uvicorn.run(
