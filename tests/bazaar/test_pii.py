@@ -215,7 +215,6 @@ def _redactions(bazaar: Platform) -> float:
 def test_refusals_and_answers_are_redacted(shop: Shop) -> None:
     refused = shop.request("POST", "/v1/messages", json={"text": "hello", "ann@mail.example": "4111111111111111"})
     assert refused.status_code == 422
-    assert "[email]" in refused.text
     assert not any(secret in refused.text for secret in ("ann@", "4111"))
     document = {"document_id": "returns", "title": "Returns", "body": "To return goods write to help@shop.example."}
     shop.request("POST", "/v1/documents:batch", json={"documents": [document]}).raise_for_status()

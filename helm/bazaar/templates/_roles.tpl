@@ -29,6 +29,7 @@ gateway:
   clients: [everyone]
   env:
     BAZAAR_POOL_SIZE: {{ .Values.db.poolSize | quote }}
+    BAZAAR_TOOLS_URL: {{ printf $at "tools" }}
 orchestrator:
   image: {{ .Values.images.bazaar }}
   replicas: {{ .Values.replicas.orchestrator }}

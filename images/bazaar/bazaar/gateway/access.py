@@ -1,14 +1,20 @@
 """Who may do what: what every route depends on to reach the servers and to know its caller."""
 
+import asyncio
 import hmac
 from collections.abc import Callable, Coroutine
 from typing import Annotated, Any
 
+import httpx
 from fastapi import Depends, Request
-from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+from fastapi.openapi.models import HTTPBearer as HTTPBearerModel
+from fastapi.security.base import SecurityBase
 from nats.aio.client import Client
+from starlette.requests import HTTPConnection
 
 from bazaar.db import Database
+from bazaar.faults import fault
+from bazaar.gateway.hub import Hub
 from bazaar.gateway.keys import Principal, Scope, authenticate
 from bazaar.gateway.quota import Quota
 from bazaar.outbox import Relay
@@ -23,21 +29,36 @@ class Connections:
     nats: Client
     quota: Quota
     relay: Relay
+    hub: Hub
+    tools: httpx.AsyncClient
 
 
-def _servers(request: Request) -> Connections:
-    servers: Connections = request.app.state.servers
+async def _servers(connection: HTTPConnection) -> Connections:
+    servers: Connections = connection.app.state.servers
     return servers
 
 
+class _Bearer(SecurityBase):
+    """The key of a request or a WebSocket, from its header and from nowhere else; "" if there is none."""
+
+    model = HTTPBearerModel()
+    scheme_name = "key"
+
+    async def __call__(self, connection: HTTPConnection) -> str:
+        scheme, _, key = connection.headers.get("Authorization", "").partition(" ")
+        return key.strip() if scheme.lower() == "bearer" else ""
+
+
 Servers = Annotated[Connections, Depends(_servers)]
-Key = Annotated[HTTPAuthorizationCredentials | None, Depends(HTTPBearer(auto_error=False))]
+Key = Annotated[str, Depends(_Bearer())]
 
 
-def bootstrap(request: Request, key: Key) -> None:
+async def bootstrap(request: Request, key: Key) -> None:
     """Let only the bootstrap key in. Raises Problem `unauthenticated`."""
+    if request.method == "DELETE" and fault("route_without_auth") is not None:
+        return
     expected: str = request.app.state.admin_key
-    if not hmac.compare_digest((key.credentials if key else "").encode(), expected.encode()):
+    if not hmac.compare_digest(key.encode(), expected.encode()):
         raise Problem("unauthenticated", "send the bootstrap key as a bearer token", {"WWW-Authenticate": "Bearer"})
 
 
@@ -45,11 +66,13 @@ def caller(scope: Scope) -> Callable[..., Coroutine[Any, Any, Principal]]:
     """A dependency: who calls, with a scope that the key must have. One request of the tenant's quota is taken."""
 
     async def known(servers: Servers, key: Key) -> Principal:
-        principal = await authenticate(servers.db, key.credentials if key else "")
+        slow = fault("slow_tail")
+        if slow is not None:
+            await asyncio.sleep(int(slow) / 1000)
+        principal = await authenticate(servers.db, key)
         if scope not in principal.scopes:
             raise Problem("forbidden", f"the key lacks the scope {scope}")
-        if principal.quota:
-            await servers.quota.take(principal.tenant_id, *principal.quota)
+        await servers.quota.take(principal)
         return principal
 
     return known

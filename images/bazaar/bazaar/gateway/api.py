@@ -1,24 +1,56 @@
 """What clients of the gateway send and get. Every object is closed; every number and text has a bound."""
 
-from typing import Annotated, Literal
+from datetime import datetime
+from enum import StrEnum
+from typing import Annotated, Any, Literal
 from uuid import UUID
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    Strict,
+    model_validator,
+)
 
+from bazaar.faults import fault
 from bazaar.gateway.keys import Scope
 from bazaar.safety import pii
 
-
-def _storable(text: str) -> str:
-    if "\x00" in text or any("\ud800" <= c <= "\udfff" for c in text):
-        raise ValueError("NUL and lone surrogates are not allowed")
-    return text
+MAX_INTEGER = 2**31 - 1
 
 
-Text = Annotated[str, Field(min_length=1, max_length=4000), AfterValidator(_storable)]
+def _is_text(value: Any) -> Any:
+    if not isinstance(value, str):
+        raise ValueError("must be a text")
+    return value
+
+
+def _storable(number: int) -> int:
+    if number > MAX_INTEGER and fault("bigint_500") is None:
+        raise ValueError(f"must be at most {MAX_INTEGER}")
+    return number
+
+
+# NUL cannot be stored; a lone surrogate is no text and fails the match.
+Text = Annotated[str, Field(min_length=1, max_length=4000, pattern=r"^[^\x00]*$")]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
 OrderNumber = Annotated[str, Field(pattern=r"^[0-9]{4,10}-[0-9]{1,6}$")]
-Ordinal = Annotated[int, Field(ge=1, le=2**31 - 1)]
+Ordinal = Annotated[int, Field(ge=1, json_schema_extra={"maximum": MAX_INTEGER}), AfterValidator(_storable)]
+Integer = Annotated[int, Strict()]
+"""A number in a body: "1" and true are none."""
+Moment = Annotated[AwareDatetime, BeforeValidator(_is_text)]
+
+
+class Channel(StrEnum):
+    """How a customer speaks."""
+
+    WEB = "web"
+    MAIL = "mail" if fault("enum_renamed") is None else "email"
+    PHONE = "phone"
 
 
 class _Model(BaseModel):
@@ -28,15 +60,18 @@ class _Model(BaseModel):
 class QuotaIn(_Model):
     """Requests of a tenant in a window of time."""
 
-    limit: int = Field(ge=1, le=1_000_000)
-    window: int = Field(ge=1, le=86_400, description="seconds")
+    limit: Integer = Field(ge=1, le=1_000_000)
+    window: Integer = Field(ge=1, le=86_400, description="seconds")
 
 
 class UserIn(_Model):
     """A user, and what the key may do."""
 
     name: Name
-    scopes: list[Scope] = Field(default=["messages:write", "episodes:read", "orders:read"], max_length=8)
+    scopes: list[Scope] = Field(default=["messages:write", "episodes:read", "orders:read"], max_length=16)
+    groups: list[Name] = Field(default=[], max_length=16)
+    per_second: Integer | None = Field(default=None, ge=1, le=10_000, description="requests that the key may make")
+    expires_at: Moment | None = Field(default=None, description="when the key ends")
 
 
 class ProductIn(_Model):
@@ -44,14 +79,14 @@ class ProductIn(_Model):
 
     sku: Name
     name: Text
-    price_cents: int = Field(ge=0, le=10**9)
-    stock: int = Field(ge=0, le=10**6)
+    price_cents: Integer = Field(ge=0, le=10**9)
+    stock: Integer = Field(ge=0, le=10**6)
 
 
 class TenantIn(_Model):
     """A tenant to make."""
 
-    seed: int = Field(ge=0, le=2**63 - 1)
+    seed: Integer = Field(ge=0, le=2**63 - 1)
     mode: Literal["MOCK", "GOLDEN", "LIVE_SMOKE"] = "MOCK"
     quota: QuotaIn | None = None
     users: list[UserIn] = Field(min_length=1, max_length=50)
@@ -125,8 +160,16 @@ class MessageIn(_Model):
     """What a customer says."""
 
     text: Text
-    conversation: Ordinal | None = Field(default=None, description="absent: a new conversation")
-    channel: Literal["web", "mail", "phone"] = "web"
+    conversation: Annotated[Ordinal, Strict()] | None = Field(default=None, description="absent: a new conversation")
+    channel: Channel = Channel.WEB
+
+    @model_validator(mode="before")
+    @classmethod
+    def _known(cls, data: Any) -> Any:
+        unknown = data.keys() - cls.model_fields.keys() if isinstance(data, dict) else ()
+        if unknown and fault("extra_ignored") is not None:
+            return {name: value for name, value in data.items() if name in cls.model_fields}
+        return data
 
 
 class MessageOut(_Model):
@@ -134,6 +177,46 @@ class MessageOut(_Model):
 
     episode_id: UUID
     conversation: Ordinal
+
+
+class ConversationOut(_Model):
+    """A conversation, and how many messages it has."""
+
+    conversation: Ordinal
+    messages: int
+    created_at: datetime
+
+
+class ConversationsOut(_Model):
+    """A page of conversations; `next` is the `after` of the page that follows, null on the last."""
+
+    conversations: list[ConversationOut]
+    next: int | None
+
+
+class SaidOut(_Model):
+    """A message of a conversation."""
+
+    ordinal: Ordinal
+    role: Literal["user", "assistant"]
+    channel: Channel
+    text: str
+    episode_id: UUID
+    created_at: datetime
+
+
+class SaidsOut(_Model):
+    """A page of messages; `next` is the `after` of the page that follows, null on the last."""
+
+    messages: list[SaidOut]
+    next: int | None
+
+
+class Page(_Model):
+    """Which part of a list is wanted."""
+
+    after: int = Field(default=0, ge=0, le=MAX_INTEGER, description="the `next` of the page before")
+    limit: int = Field(default=50, ge=1, le=100)
 
 
 class EpisodeOut(_Model):

@@ -5,23 +5,26 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
+import httpx
 from fastapi import FastAPI
 from pydantic import Field, SecretStr
-from redis.asyncio import Redis
+from redis.asyncio import BlockingConnectionPool, Redis
 
 from bazaar import streams
 from bazaar.db import Database
 from bazaar.gateway.access import Connections
+from bazaar.gateway.hub import Hub
 from bazaar.gateway.quota import Quota
-from bazaar.gateway.routes import admin, documents, episodes, messages, privacy, shop
+from bazaar.gateway.routes import admin, conversations, documents, episodes, messages, privacy, shop, stream
 from bazaar.outbox import Relay
 from bazaar.settings import DatabaseSettings
 from bazaar.web import ProblemBody, create_app, serve
 
-ROUTERS = (admin.ROUTER, messages.ROUTER, episodes.ROUTER, shop.ROUTER, documents.ROUTER, privacy.ROUTER)
+CALL_SECONDS = 20.0
+RESOURCES = (admin, messages, episodes, conversations, stream, shop, documents, privacy)
 _ERRORS: dict[int | str, dict[str, Any]] = {
     status: {"model": ProblemBody, "content": {"application/problem+json": {}}}
-    for status in (400, 401, 403, 404, 409, 422, 429, 503)
+    for status in (400, 401, 403, 404, 409, 413, 415, 422, 429, 500, 503)
 }
 
 
@@ -32,13 +35,20 @@ class GatewaySettings(DatabaseSettings):
     nats_url: SecretStr
     redis_url: SecretStr
     admin_key: SecretStr = Field(min_length=16)
+    tools_url: str
+    internal_key: SecretStr = Field(min_length=16)
+    stream_ttl: float = Field(default=300, gt=0)
+    """Seconds after which a WebSocket is closed on which nobody said anything."""
 
 
 def create_gateway(settings: GatewaySettings) -> FastAPI:
     """The gateway's application."""
     servers = Connections()
     servers.arm = settings.arm
-    redis = Redis.from_url(settings.redis_url.get_secret_value(), socket_timeout=5, socket_connect_timeout=5)
+    redis_pool = BlockingConnectionPool.from_url(
+        settings.redis_url.get_secret_value(), max_connections=32, socket_timeout=2, socket_connect_timeout=2
+    )
+    redis = Redis.from_pool(redis_pool)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -47,8 +57,11 @@ def create_gateway(settings: GatewaySettings) -> FastAPI:
         relay_db = Database(settings.relay_dsn, 1)
         servers.nats, js = await streams.connect(settings.nats_url, "gateway")
         servers.relay = Relay(relay_db, js)
+        servers.hub = Hub(servers.nats, js, settings.stream_ttl)
         relay = asyncio.create_task(servers.relay.run())
-        yield
+        key = {"X-Internal-Key": settings.internal_key.get_secret_value()}
+        async with httpx.AsyncClient(timeout=CALL_SECONDS, base_url=settings.tools_url, headers=key) as servers.tools:
+            yield
         relay.cancel()
         await asyncio.gather(relay, return_exceptions=True)
         await servers.nats.drain()
@@ -64,8 +77,8 @@ def create_gateway(settings: GatewaySettings) -> FastAPI:
     app = create_app("bazaar", ready, lifespan)
     app.state.servers = servers
     app.state.admin_key = settings.admin_key.get_secret_value()
-    for router in ROUTERS:
-        app.include_router(router, responses=_ERRORS)
+    for resource in RESOURCES:
+        app.include_router(resource.ROUTER, responses=_ERRORS)
     return app
 
 

@@ -29,7 +29,17 @@ async def create(db: Database, tenant: TenantIn) -> TenantOut:
         for user in tenant.users:
             key = new_key(tenant_id)
             await transaction.run("insert_user", user_id=user.name)
-            await transaction.run("insert_api_key", key_hash=hash_key(key), user_id=user.name, scopes=user.scopes)
+            for group in set(user.groups):
+                await transaction.run("insert_group", group_id=group)
+                await transaction.run("insert_membership", user_id=user.name, group_id=group)
+            await transaction.run(
+                "insert_api_key",
+                key_hash=hash_key(key),
+                user_id=user.name,
+                scopes=user.scopes,
+                per_second=user.per_second,
+                expires_at=user.expires_at,
+            )
             users.append(UserOut(name=user.name, key=key))
         for product in tenant.products:
             await transaction.run("insert_product", sku=product.sku, name=product.name, price_cents=product.price_cents)
@@ -48,6 +58,14 @@ async def delete(db: Database, tenant_id: UUID) -> None:
             raise Problem("not-found", "no such tenant")
         await audit.append(transaction, "admin", "tenant.remove", f"tenant/{tenant_id}")
         await transaction.run("delete_tenant")
+
+
+async def revoke(db: Database, tenant_id: UUID, user: str) -> None:
+    """End all keys of a user. Raises Problem `not-found` if there is none to end."""
+    async with db.tenant(tenant_id) as transaction:
+        if not await transaction.run("revoke_api_keys", user_id=user):
+            raise Problem("not-found", "no such user, or no key that is valid")
+        await audit.append(transaction, "admin", "keys.revoke", f"user/{user}")
 
 
 async def store_documents(db: Database, principal: Principal, documents: list[DocumentIn]) -> int:

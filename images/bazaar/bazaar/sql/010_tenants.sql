@@ -16,15 +16,34 @@ CREATE TABLE users (
   PRIMARY KEY (tenant_id, user_id)
 );
 
+CREATE TABLE groups (
+  tenant_id uuid NOT NULL REFERENCES tenants ON DELETE CASCADE,
+  group_id text NOT NULL,
+  PRIMARY KEY (tenant_id, group_id)
+);
+
+CREATE TABLE memberships (
+  tenant_id uuid NOT NULL,
+  user_id text NOT NULL,
+  group_id text NOT NULL,
+  PRIMARY KEY (tenant_id, user_id, group_id),
+  FOREIGN KEY (tenant_id, user_id) REFERENCES users ON DELETE CASCADE,
+  FOREIGN KEY (tenant_id, group_id) REFERENCES groups ON DELETE CASCADE
+);
+
 CREATE TABLE api_keys (
   tenant_id uuid NOT NULL,
   key_hash bytea NOT NULL,
   user_id text NOT NULL,
   scopes text[] NOT NULL,
+  per_second integer CHECK (per_second > 0),
+  expires_at timestamptz,
+  revoked_at timestamptz,
   PRIMARY KEY (tenant_id, key_hash),
   FOREIGN KEY (tenant_id, user_id) REFERENCES users ON DELETE CASCADE
 );
 
+-- Keys of messages. Those of commands are kept with their effects.
 CREATE TABLE idempotency_keys (
   tenant_id uuid NOT NULL,
   user_id text NOT NULL,
@@ -38,3 +57,4 @@ CREATE TABLE idempotency_keys (
 
 -- The application changes only what has a reason to change.
 GRANT DELETE, UPDATE (conversations) ON tenants TO bazaar_app;
+GRANT UPDATE (revoked_at) ON api_keys TO bazaar_app;

@@ -20,3 +20,9 @@ async def create_tenant(tenant: api.TenantIn, servers: Servers) -> api.TenantOut
 async def delete_tenant(tenant_id: UUID, servers: Servers) -> None:
     """Remove a tenant and everything that it has."""
     await tenants.delete(servers.db, tenant_id)
+
+
+@ROUTER.delete("/tenants/{tenant_id}/users/{user}/keys", status_code=204)
+async def revoke_keys(tenant_id: UUID, user: api.Name, servers: Servers) -> None:
+    """End all keys of a user, from the next request on."""
+    await tenants.revoke(servers.db, tenant_id, user)

@@ -1,9 +1,11 @@
 """Orders of customers."""
 
+import asyncio
 from typing import Annotated
 
 from fastapi import APIRouter, Depends
 
+from bazaar.faults import fault
 from bazaar.gateway import api
 from bazaar.gateway.access import Servers, caller
 from bazaar.gateway.keys import Principal
@@ -17,6 +19,9 @@ async def list_orders(
     servers: Servers, principal: Annotated[Principal, Depends(caller("orders:read"))]
 ) -> api.OrdersOut:
     """The caller's own orders, at most 100."""
+    slow = fault("slow_route")
+    if slow is not None:
+        await asyncio.sleep(int(slow) / 1000)
     async with servers.db.tenant(principal.tenant_id) as transaction:
         rows = await transaction.rows("list_orders", user_id=principal.user_id)
     return api.OrdersOut(orders=[api.OrderOut(**row._mapping) for row in rows])

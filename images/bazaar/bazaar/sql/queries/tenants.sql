@@ -11,8 +11,18 @@ VALUES (:tenant_id, :seed, :mode, :quota_limit, :quota_window_seconds);
 -- name: insert_user
 INSERT INTO users (tenant_id, user_id) VALUES (:tenant_id, :user_id);
 
+-- name: insert_group
+INSERT INTO groups (tenant_id, group_id) VALUES (:tenant_id, :group_id) ON CONFLICT DO NOTHING;
+
+-- name: insert_membership
+INSERT INTO memberships (tenant_id, user_id, group_id) VALUES (:tenant_id, :user_id, :group_id);
+
 -- name: insert_api_key
-INSERT INTO api_keys (tenant_id, key_hash, user_id, scopes) VALUES (:tenant_id, :key_hash, :user_id, :scopes);
+INSERT INTO api_keys (tenant_id, key_hash, user_id, scopes, per_second, expires_at)
+VALUES (:tenant_id, :key_hash, :user_id, :scopes, :per_second, :expires_at);
+
+-- name: revoke_api_keys
+UPDATE api_keys SET revoked_at = now() WHERE tenant_id = :tenant_id AND user_id = :user_id AND revoked_at IS NULL;
 
 -- name: lock_tenant
 SELECT tenant_id FROM tenants WHERE tenant_id = :tenant_id FOR UPDATE;
@@ -21,9 +31,10 @@ SELECT tenant_id FROM tenants WHERE tenant_id = :tenant_id FOR UPDATE;
 DELETE FROM tenants WHERE tenant_id = :tenant_id;
 
 -- name: find_principal
-SELECT k.user_id, k.scopes, t.quota_limit, t.quota_window_seconds
+SELECT k.user_id, k.scopes, k.per_second, t.quota_limit, t.quota_window_seconds
 FROM api_keys k JOIN tenants t USING (tenant_id)
-WHERE k.tenant_id = :tenant_id AND k.key_hash = :key_hash;
+WHERE k.tenant_id = :tenant_id AND k.key_hash = :key_hash
+  AND k.revoked_at IS NULL AND (k.expires_at IS NULL OR k.expires_at > now());
 
 -- name: claim_idempotency_key
 INSERT INTO idempotency_keys (tenant_id, user_id, key, request_hash, episode_id)
@@ -35,3 +46,19 @@ RETURNING episode_id;
 SELECT i.request_hash, i.episode_id, e.conversation
 FROM idempotency_keys i JOIN episodes e USING (tenant_id, episode_id)
 WHERE i.tenant_id = :tenant_id AND i.user_id = :user_id AND i.key = :key;
+
+-- name: find_conversation
+SELECT conversation FROM conversations
+WHERE tenant_id = :tenant_id AND conversation = :conversation AND user_id = :user_id;
+
+-- name: list_conversations
+SELECT conversation, messages, created_at FROM conversations
+WHERE tenant_id = :tenant_id AND user_id = :user_id AND conversation > :after
+ORDER BY conversation
+LIMIT :limit;
+
+-- name: list_messages
+SELECT ordinal, role, channel, content AS text, episode_id, created_at FROM messages
+WHERE tenant_id = :tenant_id AND conversation = :conversation AND ordinal > :after
+ORDER BY ordinal
+LIMIT :limit;
