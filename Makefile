@@ -37,6 +37,7 @@ verify: $(STAMP) ## static checks: ruff, mypy, import contracts, generated files
 	$(VENV)/bin/mypy --exclude '^tests/bazaar/' operator cluster tests
 	@# The folder tests/bazaar and the package bazaar have one name, so they are looked at apart.
 	MYPYPATH=images/bazaar:tests/bazaar $(VENV)/bin/mypy images/bazaar/bazaar images/bazaar/cards.py tests/bazaar
+	MYPYPATH=images/cassette $(VENV)/bin/mypy images/cassette/cassette
 	PYTHONPATH=operator:images/bazaar $(VENV)/bin/lint-imports
 	$(VENV)/bin/proctor crds --check
 
@@ -120,8 +121,9 @@ generate: $(STAMP) ## write the generated files
 lock: $(STAMP) ## choose the newest allowed versions for requirements/*.txt
 	$(LOCKED) --upgrade --extra operator --output-file requirements/operator.txt
 	$(LOCKED) --upgrade --extra runner --output-file requirements/runner.txt
-	$(LOCKED) --upgrade --all-extras images/bazaar/requirements.in --output-file requirements/dev.txt
+	$(LOCKED) --upgrade --all-extras images/bazaar/requirements.in images/cassette/requirements.in --output-file requirements/dev.txt
 	$(subst pyproject.toml,,$(LOCKED)) --upgrade images/bazaar/requirements.in --output-file images/bazaar/requirements.txt
+	$(subst pyproject.toml,,$(LOCKED)) --upgrade images/cassette/requirements.in --output-file images/cassette/requirements.txt
 
 $(STAMP): $(LOCK) pyproject.toml
 	@command -v python3.11 >/dev/null || { echo "python3.11 is missing: on Debian 12, apt-get install python3.11 python3.11-venv" >&2; exit 1; }

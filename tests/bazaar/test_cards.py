@@ -10,7 +10,7 @@ from bazaar import faults, tracing
 
 ROOT = Path(__file__).resolve().parents[2]
 CARDS = cards.load()
-SOURCES = sorted((ROOT / "images/bazaar/bazaar").rglob("*.py"))
+SOURCES = sorted([*(ROOT / "images/bazaar/bazaar").rglob("*.py"), *(ROOT / "images/cassette/cassette").glob("*.py")])
 
 
 def asked() -> dict[str, list[Path]]:
