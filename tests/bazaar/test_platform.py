@@ -58,6 +58,8 @@ def test_redelivered_task_has_no_second_effect(bazaar: Platform, shop: Shop, ops
     episode = shop.say("I want to buy 2 Mug")
     call = {
         "tenant_id": shop.tenant_id,
+        "user_id": "alice",
+        "conversation": episode["conversation"],
         "episode_id": episode["episode_id"],
         "key": f"{episode['episode_id']}/tool-1",
         "arguments": {"sku": "mug", "quantity": 2},

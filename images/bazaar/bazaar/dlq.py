@@ -150,7 +150,8 @@ class Handler:
     async def _fail(self, task: Task) -> None:
         """Fail an episode that is still open, which frees its conversation, and tell its clients."""
         async with self._db.tenant(task.tenant_id) as transaction:
-            row = await transaction.row("lock_conversation_of", episode_id=task.episode_id)
+            held = await transaction.row("hold_tenant")
+            row = held and await transaction.row("lock_conversation_of", episode_id=task.episode_id)
             if row is None:
                 return  # gone with its tenant
             # The last checkpoint does not know the frames of the step that failed; the stream does.
@@ -158,6 +159,8 @@ class Handler:
             failed = await transaction.run(
                 "fail_episode", episode_id=task.episode_id, error="step-failed", published=published
             )
+            if failed:
+                await transaction.run("count_usage", episode_id=task.episode_id)
             ended = await transaction.row("load_episode", episode_id=task.episode_id)
         if failed:
             EPISODES.labels("failed").inc()

@@ -38,6 +38,7 @@ def _storable(number: int) -> int:
 # NUL cannot be stored; a lone surrogate is no text and fails the match.
 Text = Annotated[str, Field(min_length=1, max_length=4000, pattern=r"^[^\x00]*$")]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
+Country = Annotated[str, Field(pattern=r"^[A-Z]{2}$")]
 OrderNumber = Annotated[str, Field(pattern=r"^[0-9]{4,10}-[0-9]{1,6}$")]
 Ordinal = Annotated[int, Field(ge=1, json_schema_extra={"maximum": MAX_INTEGER}), AfterValidator(_storable)]
 Integer = Annotated[int, Strict()]
@@ -81,6 +82,7 @@ class ProductIn(_Model):
     name: Text
     price_cents: Integer = Field(ge=0, le=10**9)
     stock: Integer = Field(ge=0, le=10**6)
+    ships_to: list[Country] = Field(default=[], max_length=250, description="none: everywhere")
 
 
 class TenantIn(_Model):
@@ -237,9 +239,9 @@ class OrderOut(_Model):
     sku: Name
     quantity: int
     total_cents: int
-    status: Literal["placed"]
+    status: Literal["placed", "paid", "shipped", "cancelled", "refunded"]
     tracking_code: str
-    shipment_status: Literal["preparing"]
+    shipment_status: Literal["preparing", "shipped", "cancelled"]
 
 
 class OrdersOut(_Model):

@@ -42,8 +42,10 @@ async def create(db: Database, tenant: TenantIn) -> TenantOut:
             )
             users.append(UserOut(name=user.name, key=key))
         for product in tenant.products:
-            await transaction.run("insert_product", sku=product.sku, name=product.name, price_cents=product.price_cents)
-            await transaction.run("insert_stock", sku=product.sku, available=product.stock)
+            values = product.model_dump()
+            stock = values.pop("stock")
+            await transaction.run("insert_product", **values)
+            await transaction.run("insert_stock", sku=product.sku, available=stock)
         await audit.append(transaction, "admin", "tenant.make", f"tenant/{tenant_id}", {"mode": tenant.mode})
         for user in tenant.users:
             scopes = " ".join(user.scopes)

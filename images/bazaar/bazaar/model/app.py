@@ -70,15 +70,18 @@ def create_model(settings: ModelSettings) -> FastAPI:
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise HTTPException(400, f"the script cannot read this chat: {error!r}") from error
         end = -1 if "malformed" in active else None
-        arguments = json.dumps(said.arguments, sort_keys=True)[:end]
-        call = {"id": f"call-{key[:12]}", "type": "function", "function": {"name": said.tool, "arguments": arguments}}
+        calls = [
+            {"id": f"call-{key[:12]}-{number}", "type": "function", "function": {"name": name, "arguments": arguments}}
+            for number, (name, wanted) in enumerate(said.calls, 1)
+            for arguments in [json.dumps(wanted, sort_keys=True)[:end]]
+        ]
         prose: list[str] = re.findall(r"\s*\S+\s*", (said.content or "")[:end])
         words, count, length = iter(prose), len(prose), sum(map(len, prose))
         if flood := active.get("stream"):
             words, count, length = _flood(flood.n, flood.size), flood.n, flood.n * flood.size
             if length > MAX_WHOLE and not request.stream:
                 raise HTTPException(400, f"{length} bytes are too much for an answer that is not streamed")
-        tokens = (_tokens(request.messages), length // 4 + (_tokens(call) if said.tool else 0))
+        tokens = (_tokens(request.messages), length // 4 + (_tokens(calls) if calls else 0))
         ledger.append(trace_id, step, key, tokens, status)
         for pause in (active[name] for name in ("hold", "hang") if name in active):
             held = {"key": pause.argument, "step": step, "trace_id": trace_id}
@@ -95,7 +98,7 @@ def create_model(settings: ModelSettings) -> FastAPI:
                 "system_fingerprint": settings.upstream,
             },
             words,
-            [call] if said.tool else [],
+            calls,
             {"prompt_tokens": told, "completion_tokens": tokens[1], "total_tokens": told + tokens[1]},
         )
         if not request.stream:

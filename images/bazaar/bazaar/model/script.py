@@ -6,6 +6,7 @@ picks its phrasing by the seed, so that suites cannot rely on one wording.
 
 import json
 import re
+from collections import defaultdict
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -21,54 +22,110 @@ _NUMBERS = {
     "nine": 9,
     "ten": 10,
 }
+_COUNTRIES = {"germany": "DE", "austria": "AT", "france": "FR", "spain": "ES", "norway": "NO", "japan": "JP"}
 _ORDER_NUMBER = re.compile(r"\b\d{4,10}-\d{1,6}\b")
-_TRACKING = re.compile(r"\b(where is|track|tracking|shipment|shipped|arrive|on its way|order status|status of)\b")
-_BUYING = re.compile(r"\b(order|buy|purchase|get me|send me|i need|i want|i would like|i'd like)\b")
-_ASKING = re.compile(r"\b(how|what|when|which|who|why|can i|do you|is there|are there)\b|\?")
+_TOKEN = re.compile(r"\btok_[a-z0-9_]{1,40}\b")
+_COUNTRY = re.compile(rf"\b(?:to|in) ([A-Z]{{2}}\b|(?i:{'|'.join(_COUNTRIES)}))")
+_BUDGET = re.compile(r"\bbudget\b\D{0,20}(\d{1,9})")
+_ASKING = re.compile(r"(how|what|when|which|who|why|can i|do you|is there|are there)\b")
+_WISH = "i want|i need|i take|i would like|i'd like"
+_AGENTS = (
+    ("handoff", re.compile(r"\b(human|real person|a person|an agent|employee|representative|talk to someone)\b")),
+    ("refund", re.compile(r"\b(refund|money back|reimburse|return (my|the|this|that|order)\b)")),
+    ("cancel", re.compile(r"\b(cancel|call off|take back my order)")),
+    ("lead", re.compile(r"\b(interested in|interest in|quote|offer|budget|for (our|my) (office|company|team)|bulk)\b")),
+    ("tracking", re.compile(r"\b(where is|track|tracking|shipment|arrives?|on its way|order status|status of)\b")),
+    ("order", re.compile(rf"\b(buy|purchase|get me|send me|({_WISH}|order) (\d+|{'|'.join(_NUMBERS)}|an?) )")),
+    ("payment", re.compile(r"\b(tok_\w+|pay)\b")),
+    ("order", re.compile(rf"\b(order|{_WISH})\b")),
+    ("faq", re.compile(r"\?")),
+)
+"""The first whose words are there is the one; a question about the shop itself is looked for before."""
 _REFUSALS = {
     "out-of-stock": "we do not have {quantity} of {sku} in stock",
     "no-such-product": "we do not sell {sku}",
     "no-such-order": "you have no such order",
+    "no-such-lead": "we have made you no offer yet",
+    "payment-declined": "the payment was declined",
+    "not-shipped-there": "we do not ship this to {country}",
+    "budget-too-small": "{quantity} x {name} cost {total}, which is more than the budget",
+    "order-placed": "order {order_number} is not paid",
+    "order-not-paid": "order {order_number} is not paid",
+    "order-paid": "order {order_number} is paid already",
+    "order-shipped": "order {order_number} is on its way already",
+    "order-cancelled": "order {order_number} is cancelled",
+    "order-refunded": "the money for order {order_number} went back already",
+    "unavailable": "a part of our shop does not answer right now",
+    "lead-captured": "we need to know the quantity and the budget first",
 }
-_ORDERED = (
-    "Order {order_number} is placed: {quantity} x {name}, {total}. Your tracking code is {tracking_code}.",
-    "Done! {quantity} x {name} for {total}, order {order_number}, tracking code {tracking_code}.",
-    "Thank you. We placed order {order_number} ({quantity} x {name}, {total}); track it with {tracking_code}.",
-)
-_TRACKED = (
-    "Order {order_number} is {shipment_status}; its tracking code is {tracking_code}.",
-    "Your order {order_number} ({tracking_code}) is {shipment_status}.",
-)
+_REPORTS = {
+    "place_order": (
+        "Order {order_number} is placed: {quantity} x {name}, {total}. Your tracking code is {tracking_code}.",
+        "Done! {quantity} x {name} for {total}, order {order_number}, tracking code {tracking_code}.",
+        "Thank you. We placed order {order_number} ({quantity} x {name}, {total}); track it with {tracking_code}.",
+    ),
+    "pay_order": ("Order {order_number} is paid: {amount}.", "We received {amount} for order {order_number}."),
+    "ship_order": (
+        "Order {order_number} is on its way to {country}; its tracking code is {tracking_code}.",
+        "We shipped order {order_number} to {country}, tracking code {tracking_code}.",
+    ),
+    "cancel_order": ("Order {order_number} is cancelled.", "We cancelled order {order_number}."),
+    "refund_order": (
+        "We refunded {refunded} for order {order_number}.",
+        "{refunded} for order {order_number} go back.",
+    ),
+    "track_order": (
+        "Order {order_number} is {shipment_status}; its tracking code is {tracking_code}.",
+        "Your order {order_number} ({tracking_code}) is {shipment_status}.",
+    ),
+    "notify": ("We will tell you when it is delivered.", "You will hear from us on delivery of order {order_number}."),
+    "capture_lead": (
+        "Your interest in {name} is noted as {lead_number}.",
+        "Thank you for asking about {name} ({lead_number}).",
+    ),
+    "qualify_lead": (
+        "Our offer {lead_number}: {quantity} x {name} for {total}.",
+        "{quantity} x {name} cost {total}, offer {lead_number}.",
+    ),
+    "convert_lead": (
+        "Offer {lead_number} is order {order_number} now: {quantity} x {name}, {total}.",
+        "Done: order {order_number} from offer {lead_number}, {quantity} x {name} for {total}.",
+    ),
+    "hand_off": ("A colleague takes over and will answer here.", "I passed this on; a person will answer you here."),
+}
+_NEXT = {
+    "pay_order": " To pay for it, send me a payment token.",
+    "qualify_lead": " How many do you need, and with which budget?",
+    "convert_lead": " Shall we go ahead with this offer?",
+}
+_UNDONE = {"cancel_order": "place_order", "refund_order": "pay_order"}
 _ANSWERED = ("{title}: {body}", "{body}", "Here is what we have on this. {body}")
 _HELP = ("I can place orders, track them and answer questions.", "Ask me about our shop, an order or a delivery.")
+_ASKED_BACK = ("I could not find that product; which one do you mean?", "Which of our products do you mean?")
+_TOKEN_NEEDED = ("Which payment token may I charge?", "Please send me a payment token, like tok_visa.")
 
 
 @dataclass(frozen=True)
 class Reply:
-    """Prose or one tool call."""
+    """Prose or tool calls: pairs of a name and arguments."""
 
     content: str | None = None
-    tool: str | None = None
-    arguments: dict[str, Any] = field(default_factory=dict)
+    calls: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
 
 
 def reply(messages: list[dict[str, Any]], tools: list[str], wants_json: bool, seed: int) -> Reply:
     """Answer a chat. `tools` are the names that may be called; `wants_json` asks for the routing decision."""
-    question = next((str(m["content"]) for m in reversed(messages) if m["role"] == "user"), "")
+    asked = [str(m["content"]) for m in messages if m["role"] == "user"]
+    question = asked[-1] if asked else ""
     if wants_json:
         return Reply(json.dumps({"agent": _route(question)}))
-    last = messages[-1]
-    if last["role"] == "tool":
-        return Reply(_report(json.loads(last["content"]), seed))
+    if messages[-1]["role"] == "tool":
+        return Reply(_report(messages, seed))
     context = _context(messages)
-    if "place_order" in tools:
-        product = _product(question, context.get("products", []))
-        if product:
-            return Reply(tool="place_order", arguments={"sku": product["sku"], "quantity": _quantity(question)})
-        return Reply("I could not find that product; which one do you mean?")
-    if "track_order" in tools:
-        number = _ORDER_NUMBER.search(question)
-        return Reply(tool="track_order", arguments={"order_number": number[0]} if number else {})
+    if tools:
+        products = context.get("products", [])
+        named = (_product(text, products) for text in reversed(asked))  # "two of them": what was spoken of last
+        return _plan(tools, question, next(filter(None, named), None), seed)
     documents = context.get("documents", [])
     if documents and _route(question) == "faq":
         return Reply(_choose(_ANSWERED, seed).format(**documents[0]))
@@ -77,11 +134,45 @@ def reply(messages: list[dict[str, Any]], tools: list[str], wants_json: bool, se
 
 def _route(question: str) -> str:
     text = question.lower()
-    if _TRACKING.search(text) or _ORDER_NUMBER.search(text):
-        return "tracking"
-    if _BUYING.search(text) and not re.match(r"(how|what|when|which|who|why|can i|do you)\b", text):
-        return "order"
-    return "faq" if _ASKING.search(text) else "other"
+    number = _ORDER_NUMBER.search(text)
+    if _ASKING.match(text) and not number and not re.search(r"\b(my (order|shipment)|i buy \d)\b", text):
+        return "faq"
+    for agent, words in _AGENTS:
+        if words.search(text):
+            return "tracking" if agent == "order" and number and not _TOKEN.search(text) else agent
+    return "tracking" if number else "other"
+
+
+def _plan(tools: list[str], question: str, product: dict[str, Any] | None, seed: int) -> Reply:
+    text = question.lower()
+    number, token, country = _ORDER_NUMBER.search(text), _TOKEN.search(text), _COUNTRY.search(question)
+    which = {"order_number": number[0]} if number else {}
+    calls: list[tuple[str, dict[str, Any]]] = []
+    if "capture_lead" in tools:
+        budget = _BUDGET.search(text)
+        if budget:
+            calls = [("qualify_lead", {"quantity": _quantity(text), "budget_cents": int(budget[1]) * 100})]
+        elif re.search(r"\b(go ahead|accept|we take|agreed|deal)\b", text):
+            calls = [("convert_lead", {})]
+        elif product:
+            calls = [("capture_lead", {"sku": product["sku"]})]
+    elif "place_order" in tools:
+        calls = [("place_order", {"sku": product["sku"], "quantity": _quantity(text)})] if product else []
+    elif "hand_off" in tools:
+        calls = [("hand_off", {"reason": question[:500]})]
+    elif "track_order" in tools:
+        calls = [("track_order", which)]
+        if re.search(r"\b(notify|tell me when|let me know)\b", text):
+            calls += [("notify", which)]
+    elif "pay_order" not in tools:
+        calls = [(tools[0], which)]
+    if "pay_order" in tools and token and (calls or "place_order" not in tools):
+        calls += [("pay_order", which | {"token": token[0]})]
+        if country:
+            calls += [("ship_order", which | {"country": _COUNTRIES.get(country[1].lower(), country[1])})]
+    if calls:
+        return Reply(calls=calls)
+    return Reply(_choose(_TOKEN_NEEDED if tools[0] == "pay_order" else _ASKED_BACK, seed))
 
 
 def _context(messages: list[dict[str, Any]]) -> dict[str, Any]:
@@ -108,13 +199,22 @@ def _quantity(question: str) -> int:
     return 1
 
 
-def _report(result: dict[str, Any], seed: int) -> str:
-    if not result["ok"]:
-        reason = _REFUSALS.get(result["code"], "something went wrong")
-        return f"I am sorry, {reason.format(**{'quantity': '', 'sku': 'that'} | result)}."
-    if "name" in result:
-        return _choose(_ORDERED, seed).format(total=f"{result['total_cents'] / 100:.2f} EUR", **result)
-    return _choose(_TRACKED, seed).format(**result)
+def _report(messages: list[dict[str, Any]], seed: int) -> str:
+    """Tell what the tools did: refusals first, then what holds now. What was undone again is not worth a word."""
+    names = [call["function"]["name"] for m in messages for call in m.get("tool_calls", [])]
+    results = [json.loads(m["content"]) for m in messages if m["role"] == "tool"]
+    undone = {_UNDONE.get(name) for name in names}
+    refused, done = [], []
+    for name, result in zip(names, results, strict=True):
+        words = {key.removesuffix("_cents"): f"{result[key] / 100:.2f} EUR" for key in result if key.endswith("_cents")}
+        words = defaultdict(lambda: "that", result | words)
+        if not result["ok"]:
+            reason = _REFUSALS.get(result["code"], "something went wrong")
+            refused.append(f"I am sorry, {reason.format_map(words)}.")
+        elif name not in undone:
+            following = _NEXT.get(result.get("next", ""), "") if name == names[-1] else ""
+            done.append(_choose(_REPORTS[name], seed).format_map(words) + following)
+    return " ".join(refused + done)
 
 
 def _choose(phrasings: tuple[str, ...], seed: int) -> str:

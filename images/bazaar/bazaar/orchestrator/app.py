@@ -24,7 +24,8 @@ from bazaar.db import Database
 from bazaar.faults import fault
 from bazaar.orchestrator.llm import ChatModel, ModelError
 from bazaar.orchestrator.machine import Machine
-from bazaar.orchestrator.steps import ToolError
+from bazaar.orchestrator.ports import RouterClient, Shelf, ToolsClient
+from bazaar.orchestrator.steps import Ports, ToolError
 from bazaar.settings import DatabaseSettings
 from bazaar.streams import BACKOFF_SECONDS, MAX_DELIVER, Task
 from bazaar.web import create_app, serve
@@ -42,6 +43,7 @@ class OrchestratorSettings(DatabaseSettings):
 
     nats_url: SecretStr
     model_url: str
+    router_url: str
     tools_url: str
     internal_key: SecretStr = Field(min_length=16)
     concurrency: int = Field(default=16, ge=1, le=256)
@@ -72,7 +74,7 @@ class Worker:
             await message.respond(b"+ACK")
         heartbeat = asyncio.create_task(_say_in_progress(message))
         try:
-            await self._machine.run(task.tenant_id, task.episode_id)
+            await self._machine.run(task.tenant_id, task.episode_id, delivery)
         except (ModelError, ToolError) as error:
             tracing.failed(trace.get_current_span(), type(error).__name__)
             LOG.warning("delivery %d of episode %s: %s", delivery, task.episode_id, error)
@@ -111,9 +113,11 @@ def create_orchestrator(settings: OrchestratorSettings) -> FastAPI:
         key = {"X-Internal-Key": settings.internal_key.get_secret_value()}
         async with (
             httpx.AsyncClient(timeout=CALL_SECONDS) as model,
+            httpx.AsyncClient(base_url=settings.router_url) as router,
             httpx.AsyncClient(timeout=CALL_SECONDS, base_url=settings.tools_url, headers=key) as tools,
         ):
-            machine = Machine(db, js, ChatModel(model, settings.model_url), tools)
+            chat = ChatModel(model, settings.model_url)
+            machine = Machine(db, js, Ports(RouterClient(router), chat, ToolsClient(tools), Shelf(db)))
             handle = Worker(machine).handle
             workers.extend(
                 asyncio.create_task(streams.consume(lambda: streams.task_subscription(js, settings.arm), handle))

@@ -8,75 +8,39 @@ import json
 import logging
 from uuid import UUID
 
-import httpx
 from nats.js import JetStreamContext
+from prometheus_client import Counter
 
 from bazaar import tracing
 from bazaar.conversations import EPISODES, append
 from bazaar.db import Database
-from bazaar.embedding import embed
+from bazaar.faults import fault
 from bazaar.frames import Frames, last_frame, publish_end
 from bazaar.orchestrator import steps
-from bazaar.orchestrator.llm import ChatModel
-from bazaar.orchestrator.steps import DONE, FIRST, Episode, Output, Outputs, Ports, ToolError
+from bazaar.orchestrator.steps import DONE, FIRST, Episode, Output, Outputs, Ports
 
 LOG = logging.getLogger(__name__)
+DECISIONS = Counter("router_decisions_total", "Messages routed, by the router itself or past it.", ["agent", "exit"])
 
 
 class _Overtaken(Exception):
-    """Another delivery of the task was faster, or the episode was failed meanwhile."""
-
-
-class ToolsClient:
-    """The tools role."""
-
-    def __init__(self, client: httpx.AsyncClient) -> None:
-        self._client = client
-
-    async def call(self, episode: Episode, step: str, tool: str, arguments: Output) -> Output:
-        """Call a tool under the effect key of the step. Raises ToolError."""
-        body = {
-            "tenant_id": str(episode.tenant_id),
-            "episode_id": str(episode.episode_id),
-            "key": f"{episode.episode_id}/{step}",
-            "arguments": arguments,
-        }
-        try:
-            response = await self._client.post(f"/tools/{tool}", json=body, headers=tracing.headers())
-            response.raise_for_status()
-            result: Output = response.json()
-        except (httpx.HTTPError, json.JSONDecodeError) as error:
-            raise ToolError(f"{tool}: {error}") from error
-        return result
-
-
-class Shelf:
-    """Documents and products in the database."""
-
-    def __init__(self, db: Database) -> None:
-        self._db = db
-
-    async def search(self, episode: Episode) -> Output:
-        """Documents near the question, and the products."""
-        async with self._db.tenant(episode.tenant_id) as transaction:
-            documents = await transaction.rows("nearest_documents", embedding=embed(episode.question))
-            products = await transaction.rows("list_products")
-        return {"documents": [dict(d._mapping) for d in documents], "products": [dict(p._mapping) for p in products]}
+    """Another delivery of the task was faster, the episode was failed meanwhile, or its tenant was removed."""
 
 
 class Machine:
     """Runs episodes to their end."""
 
-    def __init__(self, db: Database, js: JetStreamContext, model: ChatModel, tools: httpx.AsyncClient) -> None:
-        self._db, self._js, self._ports = db, js, Ports(model, ToolsClient(tools), Shelf(db))
+    def __init__(self, db: Database, js: JetStreamContext, ports: Ports) -> None:
+        self._db, self._js, self._ports = db, js, ports
 
-    async def run(self, tenant_id: UUID, episode_id: UUID) -> None:
+    async def run(self, tenant_id: UUID, episode_id: UUID, delivery: int) -> None:
         """Run an episode from its last checkpoint to its end, and tell its clients; nothing if its tenant is gone.
 
         Raises ModelError or ToolError if a step failed and may be tried again.
         """
         async with self._db.tenant(tenant_id) as transaction:
-            row = await transaction.row("load_episode", episode_id=episode_id)
+            held = await transaction.row("hold_tenant")
+            row = held and await transaction.row("load_episode", episode_id=episode_id)
             if row is None:
                 LOG.warning("episode %s is gone with its tenant", episode_id)
                 return
@@ -90,7 +54,7 @@ class Machine:
             await transaction.run("start_episode", episode_id=episode_id)
             await transaction.run("start_step", episode_id=episode_id, step=FIRST)
         if before and await last_frame(self._js, tenant_id, row.conversation) < row.frames:
-            await self.run(tenant_id, before.episode_id)  # it was interrupted between its end and its last frames
+            await self.run(tenant_id, before.episode_id, delivery)  # it was interrupted between its end and its last frames
         episode = Episode(
             tenant_id,
             episode_id,
@@ -99,12 +63,15 @@ class Machine:
             row.seed,
             [{"role": m.role, "content": m.content} for m in reversed(history)],
             history[0].channel,
+            delivery,
         )
+        workflow = {"gen_ai.operation.name": "invoke_workflow", "gen_ai.conversation.id": str(row.conversation)}
         async with Frames(self._js, tenant_id, row.conversation, episode_id, row.frames) as frames:
             try:
-                await self._run(episode, outputs, frames)
+                with tracing.span("invoke_workflow", attributes=workflow):
+                    await self._run(episode, outputs, frames)
             except _Overtaken:
-                await self.run(tenant_id, episode_id)
+                await self.run(tenant_id, episode_id, delivery)
 
     async def _run(self, episode: Episode, outputs: Outputs, frames: Frames) -> None:
         if not outputs:
@@ -113,19 +80,37 @@ class Machine:
         while step != DONE:
             if step not in outputs:
                 await frames.publish("step", step=step)
-                outputs[step] = await steps.perform(step, episode, outputs, self._ports)
+                early = steps.tool_of(step, outputs) and fault("checkpoint_before_effect") is not None
+                if early:
+                    await self._checkpoint(episode, step, {**outputs, step: {"ok": True}}, frames.count)
+                outputs[step] = await self._perform(step, episode, outputs)
                 await frames.settle()
-                await self._checkpoint(episode, step, outputs, frames.count)
+                if not early:
+                    await self._checkpoint(episode, step, outputs, frames.count)
             step = steps.following(step, outputs)
         await frames.publish("message", text=outputs["compose"]["text"])
         await frames.publish("ended", state="done")
         await frames.settle()
+
+    async def _perform(self, step: str, episode: Episode, outputs: Outputs) -> Output:
+        tool = steps.tool_of(step, outputs)
+        name, attributes = step, {}
+        if tool:
+            name = f"execute_tool {tool}"
+            attributes = {"gen_ai.operation.name": "execute_tool", "gen_ai.tool.name": tool}
+        with tracing.span(name, attributes=attributes):
+            output = await steps.perform(step, episode, outputs, self._ports)
+        if step == "route":
+            DECISIONS.labels(output["agent"], output["exit"]).inc()
+        return output
 
     async def _checkpoint(self, episode: Episode, step: str, outputs: Outputs, frames: int) -> None:
         following = steps.following(step, outputs)
         if following == DONE:
             frames += 2  # `message` and `ended`: published when this is committed
         async with self._db.tenant(episode.tenant_id) as transaction:
+            if await transaction.row("hold_tenant") is None:
+                raise _Overtaken
             finished = await transaction.run(
                 "finish_step",
                 conversation=episode.conversation,
@@ -150,4 +135,5 @@ class Machine:
             if ended is None:
                 raise _Overtaken
             await append(transaction, episode.conversation, episode.episode_id, "assistant", episode.channel, reply)
+            await transaction.run("count_usage", episode_id=episode.episode_id)
         EPISODES.labels("done").inc()

@@ -6,23 +6,31 @@ The machine runs them with checkpoints and live ports; a replay runs the same fu
 decides an output is in the arguments: no clock, no randomness, no global.
 
 The calls of a plan are a saga (Garcia-Molina and Salem 1987): each has its own step and effect. When one is refused,
-those before it that can be undone are undone, last first, and the customer is told what is so.
+those before it that can be undone are undone, last first, and the customer is told what is so. A tool that does not
+answer on the last delivery of a task counts as refused if something is to be undone; whether it did anything is then
+unknown, so it is undone too.
 """
 
 import hashlib
 import json
+import random
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any, Protocol
 from uuid import UUID
 
+from bazaar.faults import fault
 from bazaar.orchestrator.agents import AGENTS, COMPENSATIONS, MAX_CALLS, ROUTE_PROMPT, ROUTE_SCHEMA
 from bazaar.orchestrator.llm import Answer, ModelError, Prompt, json_object
 from bazaar.safety.pii import redact_answer
+from bazaar.streams import MAX_DELIVER
 
 Output = dict[str, Any]
 Outputs = dict[str, Output]
 FIRST, DONE = "route", "done"
+UNKNOWN = "unavailable"
+"""The code of a tool call of which nobody knows whether it had its effect."""
 
 
 class ToolError(Exception):
@@ -41,11 +49,19 @@ class Episode:
     history: list[dict[str, str]]
     """Chat messages up to and with the one to be answered, oldest first."""
     channel: str
+    delivery: int
+    """Which delivery of its task this is, from 1. Only a tool that does not answer makes a difference of it."""
 
     @property
     def question(self) -> str:
         """The message to be answered."""
         return self.history[-1]["content"]
+
+    @property
+    def topic(self) -> str:
+        """What to look up. The question outweighs the one before, without which "and on Sundays?" says little."""
+        asked = [message["content"] for message in self.history if message["role"] == "user"]
+        return " ".join([self.question, self.question, *asked[-2:-1]])
 
     def step_seed(self, step: str) -> int:
         """A seed for the model: a function of the tenant's seed, the conversation, the turn and the step."""
@@ -69,11 +85,19 @@ class Tools(Protocol):
         ...
 
 
+class Router(Protocol):
+    """A classifier that is cheaper than the model."""
+
+    async def decide(self, text: str) -> Output | None:
+        """{"agent": str, "exit": bool, "model_version": str}; `exit` is false if it is not sure. None: no answer."""
+        ...
+
+
 class Retriever(Protocol):
     """What the shop knows."""
 
     async def search(self, episode: Episode) -> Output:
-        """Documents for the question, and the products."""
+        """Documents on the topic, and the products."""
         ...
 
 
@@ -81,6 +105,7 @@ class Retriever(Protocol):
 class Ports:
     """All that a step may ask."""
 
+    router: Router
     model: Model
     tools: Tools
     retriever: Retriever
@@ -96,19 +121,28 @@ def following(step: str, outputs: Outputs) -> str:
         return DONE
     kind, _, ordinal = step.partition("-")
     number = int(ordinal or 0)
-    if kind == "undo":
-        return _undo_before(number, outputs)
-    if kind == "tool" and not outputs[step]["ok"]:
-        return _undo_before(number, outputs)
+    if kind == "undo" or (kind == "tool" and not outputs[step]["ok"]):
+        return _undo_from(outputs, number - 1 if kind == "undo" else number)
     return f"tool-{number + 1}" if number < len(outputs["plan"]["calls"]) else "compose"
 
 
-def _undo_before(number: int, outputs: Outputs) -> str:
-    calls = outputs["plan"]["calls"]
-    for earlier in range(number - 1, 0, -1):
-        if calls[earlier - 1]["tool"] in COMPENSATIONS and outputs[f"tool-{earlier}"]["ok"]:
-            return f"undo-{earlier}"
+def _undo_from(outputs: Outputs, last: int) -> str:
+    """The step that undoes the last call, of those up to `last`, that did or may have done what can be undone."""
+    for number in range(last, 0, -1):
+        result = outputs[f"tool-{number}"]
+        happened = result["ok"] or result["code"] == UNKNOWN
+        if outputs["plan"]["calls"][number - 1]["tool"] in COMPENSATIONS and happened:
+            return f"undo-{number}" if fault("compensation_skipped") is None else "compose"
     return "compose"
+
+
+def tool_of(step: str, outputs: Outputs) -> str | None:
+    """The tool that a step calls, or None."""
+    kind, _, number = step.partition("-")
+    if kind not in ("tool", "undo"):
+        return None
+    tool: str = outputs["plan"]["calls"][int(number) - 1]["tool"]
+    return tool if kind == "tool" else COMPENSATIONS[tool]
 
 
 async def perform(step: str, episode: Episode, outputs: Outputs, ports: Ports) -> Output:
@@ -118,12 +152,17 @@ async def perform(step: str, episode: Episode, outputs: Outputs, ports: Ports) -
 
 
 async def _route(step: str, episode: Episode, outputs: Outputs, ports: Ports) -> Output:
+    drawn = {} if fault("random_step") is None else {"sample": random.random()}  # noqa: S311 - a planted fault
+    decision = await ports.router.decide(episode.question)
+    if decision and decision["exit"]:
+        return {"agent": decision["agent"], "exit": "early", **drawn}
     messages = [{"role": "system", "content": ROUTE_PROMPT}, *episode.history]
     answer = await ports.model.answer(Prompt(step, episode.step_seed(step), messages, schema=ROUTE_SCHEMA))
     agent = json_object(answer.text, step).get("agent")
     if agent not in AGENTS:
         raise ModelError(f"route: no agent {agent!r}")
-    return {"agent": agent, "usage": answer.usage.model_dump()}
+    exit_ = "escalated" if decision else "fallback"
+    return {"agent": agent, "exit": exit_, "usage": answer.usage.model_dump(), **drawn}
 
 
 async def _retrieve(step: str, episode: Episode, outputs: Outputs, ports: Ports) -> Output:
@@ -140,36 +179,49 @@ async def _plan(step: str, episode: Episode, outputs: Outputs, ports: Ports) -> 
     if strangers or len(answer.calls) > MAX_CALLS:
         raise ModelError(f"plan: {len(answer.calls)} calls (at most {MAX_CALLS}); not offered: {strangers}")
     calls = [{"tool": call.name, "arguments": json_object(call.arguments, step)} for call in answer.calls]
-    return {"calls": calls, "usage": answer.usage.model_dump()}
+    asked_back = {} if calls else {"text": answer.text}
+    return {"calls": calls, "usage": answer.usage.model_dump(), **asked_back}
 
 
 async def _tool(step: str, episode: Episode, outputs: Outputs, ports: Ports) -> Output:
-    number = int(step.removeprefix("tool-"))
-    call = outputs["plan"]["calls"][number - 1]
-    placed = [o["order_number"] for n in range(1, number) if "order_number" in (o := outputs[f"tool-{n}"])]
-    # A plan is made before its order has a number, so what the plan leaves open is the order just placed.
-    arguments = {"order_number": placed[-1], **call["arguments"]} if placed else call["arguments"]
-    return await ports.tools.call(episode, step, call["tool"], arguments)
+    number, tool = int(step.removeprefix("tool-")), tool_of(step, outputs)
+    assert tool is not None
+    try:
+        return await ports.tools.call(episode, step, tool, _arguments(outputs, number))
+    except ToolError:
+        if episode.delivery >= MAX_DELIVER and _undo_from(outputs, number - 1) != "compose":
+            return {"ok": False, "code": UNKNOWN}
+        raise
 
 
 async def _undo(step: str, episode: Episode, outputs: Outputs, ports: Ports) -> Output:
-    number = int(step.removeprefix("undo-"))
-    tool = COMPENSATIONS[outputs["plan"]["calls"][number - 1]["tool"]]
-    arguments = {"order_number": outputs[f"tool-{number}"]["order_number"]}
-    return await ports.tools.call(episode, step, tool, arguments)
+    number, tool = int(step.removeprefix("undo-")), tool_of(step, outputs)
+    assert tool is not None
+    of = outputs[f"tool-{number}"].get("order_number") or _arguments(outputs, number)["order_number"]
+    return await ports.tools.call(episode, step, tool, {"order_number": of})
+
+
+def _arguments(outputs: Outputs, number: int) -> Output:
+    """What a call is made with. A plan is older than its order's number; left open, it is the order just placed."""
+    call = outputs["plan"]["calls"][number - 1]
+    planned: Output = call["arguments"]
+    named = [o["order_number"] for n in range(1, number) if "order_number" in (o := outputs[f"tool-{n}"])]
+    forms = {tool["name"]: tool["parameters"] for tool in AGENTS[outputs["route"]["agent"]].tools}
+    if named and "order_number" in forms[call["tool"]]["properties"]:
+        return {"order_number": named[-1], **planned}
+    return planned
 
 
 async def _compose(step: str, episode: Episode, outputs: Outputs, ports: Ports) -> Output:
+    if "text" in outputs["plan"]:
+        return {"text": redact_answer(outputs["plan"]["text"])}  # the agent asks back instead of acting
     messages = _briefing(episode, outputs)
-    calls = outputs["plan"]["calls"]
-    numbers = range(1, len(calls) + 1)
-    done = [("tool", n) for n in numbers] + [("undo", n) for n in reversed(numbers)]
-    for kind, number in done:
-        name, call = f"{kind}-{number}", calls[number - 1]
+    numbers = range(1, len(outputs["plan"]["calls"]) + 1)
+    for name in [*(f"tool-{n}" for n in numbers), *(f"undo-{n}" for n in reversed(numbers))]:
         if name not in outputs:
             continue
-        tool = call["tool"] if kind == "tool" else COMPENSATIONS[call["tool"]]
-        function = {"name": tool, "arguments": json.dumps(call["arguments"], sort_keys=True)}
+        arguments = outputs["plan"]["calls"][int(name.partition("-")[2]) - 1]["arguments"]
+        function = {"name": tool_of(name, outputs), "arguments": json.dumps(arguments, sort_keys=True)}
         messages += [
             {"role": "assistant", "tool_calls": [{"id": name, "type": "function", "function": function}]},
             {"role": "tool", "tool_call_id": name, "content": json.dumps(outputs[name], sort_keys=True)},
@@ -183,11 +235,17 @@ async def _compose(step: str, episode: Episode, outputs: Outputs, ports: Ports) 
 def _briefing(episode: Episode, outputs: Outputs) -> list[dict[str, Any]]:
     agent = AGENTS[outputs["route"]["agent"]]
     context = json.dumps(outputs["retrieve"], sort_keys=True, ensure_ascii=False)
-    return [
+    messages = [
         {"role": "system", "content": agent.prompt},
         {"role": "system", "content": f"Context: {context}"},
         *episode.history,
     ]
+    if fault("clock_in_prompt") is not None:
+        messages.insert(1, {"role": "system", "content": f"It is {datetime.now(UTC).isoformat()}."})
+    if fault("prompt_padding") is not None:
+        size = len(json.dumps(messages, ensure_ascii=False)) * 2 // 5
+        messages.insert(1, {"role": "system", "content": ("Be brief, be kind and be exact. " * size)[:size]})
+    return messages
 
 
 _Step = Callable[[str, Episode, Outputs, Ports], Awaitable[Output]]

@@ -53,6 +53,16 @@ CREATE TABLE episode_steps (
   CHECK ((done_at IS NULL) = (output IS NULL))
 );
 
+-- What the model was asked for an episode that has ended, in tokens.
+CREATE TABLE usage (
+  tenant_id uuid NOT NULL,
+  episode_id uuid NOT NULL,
+  prompt_tokens bigint NOT NULL,
+  completion_tokens bigint NOT NULL,
+  PRIMARY KEY (tenant_id, episode_id),
+  FOREIGN KEY (tenant_id, episode_id) REFERENCES episodes ON DELETE CASCADE
+);
+
 CREATE TABLE outbox (
   tenant_id uuid NOT NULL REFERENCES tenants ON DELETE CASCADE,
   outbox_id bigint GENERATED ALWAYS AS IDENTITY,
@@ -70,6 +80,7 @@ CREATE INDEX outbox_waiting ON outbox (outbox_id) WHERE published_at IS NULL;
 GRANT UPDATE (messages, frames) ON conversations TO bazaar_app;
 GRANT UPDATE (state, intent, reply, error, finished_at, last_frame) ON episodes TO bazaar_app;
 GRANT UPDATE (done_at, output) ON episode_steps TO bazaar_app;
+GRANT UPDATE (prompt_tokens, completion_tokens) ON usage TO bazaar_app;
 
 -- The relay serves all tenants and can touch nothing but the outbox.
 CREATE POLICY relay ON outbox TO bazaar_relay USING (true) WITH CHECK (true);

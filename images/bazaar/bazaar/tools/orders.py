@@ -1,86 +1,162 @@
-"""Orders: placed once for each effect key, with stock, ledger and shipment in one transaction."""
+"""Orders: placed, paid, shipped, cancelled, refunded. Stock and ledger follow in the same transaction.
 
-import json
+Money that is owed is a receivable, money that came is cash; a cancelled order leaves every account as it was before.
+"""
+
 from typing import Annotated, Any
-from uuid import UUID
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
+from sqlalchemy import Row
 
 from bazaar.db import Transaction
+from bazaar.faults import fault
+from bazaar.tools.effects import Arguments, Call, Done, Refused, next_number
+
+OrderNumber = Annotated[str, Field(max_length=20)]
 
 
-class PlaceOrder(BaseModel):
+class PlaceOrder(Arguments):
     """Arguments of `place_order`."""
 
-    model_config = ConfigDict(extra="forbid")
     sku: Annotated[str, Field(max_length=64)]
     quantity: Annotated[int, Field(ge=1, le=100)]
 
 
-class TrackOrder(BaseModel):
-    """Arguments of `track_order`."""
+class OneOrder(Arguments):
+    """An order of the caller's; without a number, the latest."""
 
-    model_config = ConfigDict(extra="forbid")
-    order_number: Annotated[str, Field(max_length=20)] | None = None
+    order_number: OrderNumber | None = None
 
 
-async def place(transaction: Transaction, episode_id: UUID, key: str, order: PlaceOrder) -> dict[str, Any]:
-    """Place an order under an effect key, or give the result that the key already has.
+class PayOrder(OneOrder):
+    """Arguments of `pay_order`. A token stands for a card or an account at the payment provider."""
 
-    A refusal ({"ok": False, "code": ...}) changes nothing and is not kept: there is no effect to protect.
-    """
-    # Two deliveries of one task meet at the episode's row; the second then finds the first one's effect.
-    episode = await transaction.row("lock_episode", episode_id=episode_id)
-    if episode is None:
-        return {"ok": False, "code": "no-such-episode"}
-    earlier = await transaction.row("find_effect", key=key)
-    if earlier:
-        result: dict[str, Any] = earlier.result
-        return result
+    token: Annotated[str, Field(pattern=r"^tok_[a-z0-9_]{1,40}$")]
+
+
+class ShipOrder(OneOrder):
+    """Arguments of `ship_order`."""
+
+    country: Annotated[str, Field(pattern=r"^[A-Z]{2}$")]
+
+
+async def place(transaction: Transaction, call: Call, order: PlaceOrder) -> Done:
+    """Take stock for an order."""
     product = await transaction.row("find_product", sku=order.sku)
     if product is None:
-        return {"ok": False, "code": "no-such-product", "sku": order.sku}
+        raise Refused("no-such-product", sku=order.sku)
+    number = await next_number(transaction, call, "count_orders")
     if await transaction.row("reserve_stock", sku=order.sku, quantity=order.quantity) is None:
-        return {"ok": False, "code": "out-of-stock", "sku": order.sku, "quantity": order.quantity}
-    counted = await transaction.row("count_orders_of_conversation", conversation=episode.conversation)
-    assert counted is not None
-    # The number depends on the conversation alone, so that it is the same in every run with the same messages.
-    number = f"{1000 + episode.conversation}-{counted.orders + 1}"
-    total = product.price_cents * order.quantity
-    placed = {
-        "ok": True,
-        "order_number": number,
-        "sku": order.sku,
-        "name": product.name,
-        "quantity": order.quantity,
-        "total_cents": total,
-        "tracking_code": f"TR{number}",
-    }
-    await transaction.run("insert_effect", key=key, kind="order", episode_id=episode_id, result=json.dumps(placed))
+        raise Refused("out-of-stock", sku=order.sku, quantity=order.quantity)
+    total, tracking_code = product.price_cents * order.quantity, f"TR{number}"
     await transaction.run(
         "insert_order",
         order_number=number,
-        user_id=episode.user_id,
-        episode_id=episode_id,
+        user_id=call.user_id,
+        episode_id=call.episode_id,
         sku=order.sku,
         quantity=order.quantity,
         total_cents=total,
     )
-    await transaction.run("insert_shipment", order_number=number, tracking_code=placed["tracking_code"])
-    for account, debit, credit in (("receivables", total, 0), ("sales", 0, total)):
-        await transaction.run("insert_ledger", effect_key=key, account=account, debit_cents=debit, credit_cents=credit)
-    return placed
+    await transaction.run("insert_shipment", order_number=number, tracking_code=tracking_code)
+    placed = {"ok": True, "order_number": number, "sku": order.sku, "name": product.name, "quantity": order.quantity}
+    placed |= {"total_cents": total, "tracking_code": tracking_code, "next": "pay_order"}
+    return Done(placed, [("receivables", total, 0), ("sales", 0, total)])
 
 
-async def track(transaction: Transaction, episode_id: UUID, order: TrackOrder) -> dict[str, Any]:
-    """Look up an order of the episode's own user."""
-    episode = await transaction.row("load_episode", episode_id=episode_id)
-    if episode is None:
-        return {"ok": False, "code": "no-such-episode"}
-    if order.order_number is None:
-        found = await transaction.row("find_latest_order", user_id=episode.user_id)
-    else:
-        found = await transaction.row("find_order", user_id=episode.user_id, order_number=order.order_number)
+async def pay(transaction: Transaction, call: Call, payment: PayOrder) -> Done:
+    """Take the money for an order that is placed."""
+    if payment.token == "tok_declined":  # noqa: S105 - the name of a token, as test modes of payment providers have
+        raise Refused("payment-declined")
+    number, order = await _locked(transaction, call, payment)
+    if order.status != "placed":
+        raise Refused(f"order-{order.status}", order_number=number)
+    total = order.total_cents
+    await transaction.run("insert_payment", order_number=number, token=payment.token, amount_cents=total)
+    await transaction.run("set_order_status", order_number=number, status="paid")
+    return Done(
+        {"ok": True, "order_number": number, "amount_cents": total}, [("cash", total, 0), ("receivables", 0, total)]
+    )
+
+
+async def ship(transaction: Transaction, call: Call, shipment: ShipOrder) -> Done:
+    """Send a paid order on its way, if its product is sold to that country."""
+    number, order = await _locked(transaction, call, shipment)
+    product = await transaction.row("find_product", sku=order.sku)
+    if product is None or (product.ships_to and shipment.country not in product.ships_to):
+        raise Refused("not-shipped-there", order_number=number, country=shipment.country)
+    if order.status != "paid":
+        raise Refused(f"order-{order.status}", order_number=number)
+    await transaction.run("ship_stock", sku=order.sku, quantity=order.quantity)
+    await transaction.run("set_order_status", order_number=number, status="shipped")
+    shipped = await transaction.row("set_shipment", order_number=number, status="shipped", country=shipment.country)
+    assert shipped is not None
+    sent = {"ok": True, "order_number": number, "country": shipment.country, "tracking_code": shipped.tracking_code}
+    return Done(sent)
+
+
+async def cancel(transaction: Transaction, call: Call, which: OneOrder) -> Done:
+    """Take an order back that is not shipped; money that came for it goes back."""
+    number, order = await _locked(transaction, call, which)
+    if order.status in ("shipped", "cancelled"):
+        raise Refused(f"order-{order.status}", order_number=number)
+    if order.status == "paid":
+        await _give_back(transaction, number, order.total_cents)
+    if order.status != "refunded" and fault("cancel_keeps_stock") is None:
+        await transaction.run("release_stock", sku=order.sku, quantity=order.quantity)
+    await transaction.run("set_order_status", order_number=number, status="cancelled")
+    await transaction.row("set_shipment", order_number=number, status="cancelled", country=None)
+    owed = {"placed": "receivables", "paid": "cash", "refunded": "refunds"}[order.status]
+    total = order.total_cents
+    return Done({"ok": True, "order_number": number, "cancelled": True}, [("sales", total, 0), (owed, 0, total)])
+
+
+async def refund(transaction: Transaction, call: Call, which: OneOrder) -> Done:
+    """Give the money for an order back. Goods that are not on their way stay in the shop."""
+    number, order = await _locked(transaction, call, which)
+    if order.status not in ("paid", "shipped"):
+        raise Refused("order-not-paid" if order.status == "placed" else f"order-{order.status}", order_number=number)
+    total = order.total_cents
+    await _give_back(transaction, number, total)
+    if order.status == "paid":
+        await transaction.run("release_stock", sku=order.sku, quantity=order.quantity)
+        await transaction.row("set_shipment", order_number=number, status="cancelled", country=None)
+    await transaction.run("set_order_status", order_number=number, status="refunded")
+    return Done(
+        {"ok": True, "order_number": number, "refunded_cents": total}, [("refunds", total, 0), ("cash", 0, total)]
+    )
+
+
+async def track(transaction: Transaction, call: Call, which: OneOrder) -> Done:
+    """Look an order up."""
+    number = await own_number(transaction, call, which)
+    found = await transaction.row("find_order", user_id=call.user_id, order_number=number)
+    if fault("tracking_other_order") is not None:
+        found = await transaction.row("find_order_of_others", order_number=number) or found
     if found is None:
-        return {"ok": False, "code": "no-such-order"}
-    return {"ok": True, **found._mapping}
+        raise Refused("no-such-order")
+    return Done({"ok": True, **found._mapping})
+
+
+async def own_number(transaction: Transaction, call: Call, which: OneOrder) -> str:
+    """The number of the order that is meant. Raises Refused if the caller has none."""
+    if which.order_number is not None:
+        return which.order_number
+    latest = await transaction.row("find_latest_order", user_id=call.user_id)
+    if latest is None:
+        raise Refused("no-such-order")
+    number: str = latest.order_number
+    return number
+
+
+async def _locked(transaction: Transaction, call: Call, which: OneOrder) -> tuple[str, Row[Any]]:
+    number = await own_number(transaction, call, which)
+    order = await transaction.row("lock_order", user_id=call.user_id, order_number=number)
+    if order is None:
+        raise Refused("no-such-order")
+    return number, order
+
+
+async def _give_back(transaction: Transaction, number: str, cents: int) -> None:
+    await transaction.run("refund_payment", order_number=number)
+    await transaction.run("insert_refund", order_number=number, amount_cents=cents)

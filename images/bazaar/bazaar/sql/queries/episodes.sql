@@ -88,10 +88,15 @@ UPDATE episodes SET state = 'done', intent = :intent, reply = :reply, last_frame
 WHERE tenant_id = :tenant_id AND episode_id = :episode_id AND state IN ('queued', 'running')
 RETURNING conversation;
 
--- name: lock_episode
-SELECT conversation, user_id FROM episodes
+-- name: count_usage
+INSERT INTO usage (tenant_id, episode_id, prompt_tokens, completion_tokens)
+SELECT tenant_id, episode_id, coalesce(sum(cast(output -> 'usage' ->> 'prompt_tokens' AS bigint)), 0),
+       coalesce(sum(cast(output -> 'usage' ->> 'completion_tokens' AS bigint)), 0)
+FROM episode_steps
 WHERE tenant_id = :tenant_id AND episode_id = :episode_id
-FOR UPDATE;
+GROUP BY tenant_id, episode_id
+ON CONFLICT (tenant_id, episode_id)
+DO UPDATE SET prompt_tokens = excluded.prompt_tokens, completion_tokens = excluded.completion_tokens;
 
 -- name: lock_conversation_of
 SELECT conversation FROM conversations

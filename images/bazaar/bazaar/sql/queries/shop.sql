@@ -1,5 +1,6 @@
 -- name: insert_product
-INSERT INTO products (tenant_id, sku, name, price_cents) VALUES (:tenant_id, :sku, :name, :price_cents);
+INSERT INTO products (tenant_id, sku, name, price_cents, ships_to)
+VALUES (:tenant_id, :sku, :name, :price_cents, :ships_to);
 
 -- name: insert_stock
 INSERT INTO stock (tenant_id, sku, available) VALUES (:tenant_id, :sku, :available);
@@ -17,41 +18,117 @@ FROM orders o JOIN shipments s USING (tenant_id, order_number)
 WHERE o.tenant_id = :tenant_id AND o.user_id = :user_id AND o.order_number = :order_number;
 
 -- name: find_latest_order
+SELECT order_number FROM orders
+WHERE tenant_id = :tenant_id AND user_id = :user_id
+ORDER BY created_at DESC, order_number DESC
+LIMIT 1;
+
+-- name: find_order_of_others
 SELECT o.order_number, o.sku, o.quantity, o.total_cents, o.status, s.tracking_code, s.status AS shipment_status
 FROM orders o JOIN shipments s USING (tenant_id, order_number)
-WHERE o.tenant_id = :tenant_id AND o.user_id = :user_id
+WHERE o.tenant_id = :tenant_id AND o.order_number <> :order_number
 ORDER BY o.created_at DESC, o.order_number DESC
 LIMIT 1;
+
+-- name: lock_order
+SELECT sku, quantity, total_cents, status FROM orders
+WHERE tenant_id = :tenant_id AND user_id = :user_id AND order_number = :order_number
+FOR UPDATE;
 
 -- name: list_products
 SELECT sku, name, price_cents FROM products WHERE tenant_id = :tenant_id ORDER BY sku LIMIT 50;
 
+-- name: hold_tenant
+-- The first lock of every transaction that writes: removing a tenant locks this row first too, and then its children.
+SELECT tenant_id FROM tenants WHERE tenant_id = :tenant_id FOR KEY SHARE;
+
+-- name: lock_name
+SELECT pg_advisory_xact_lock(hashtextextended(concat(cast(:tenant_id AS uuid), '/', cast(:name AS text)), 0));
+
 -- name: find_effect
-SELECT result FROM effects WHERE tenant_id = :tenant_id AND key = :key;
+SELECT kind, arguments, result FROM effects WHERE tenant_id = :tenant_id AND key = :key;
 
 -- name: insert_effect
-INSERT INTO effects (tenant_id, key, kind, episode_id, result)
-VALUES (:tenant_id, :key, :kind, :episode_id, cast(:result AS jsonb));
+INSERT INTO effects (tenant_id, key, kind, episode_id, arguments, result)
+VALUES (:tenant_id, :key, :kind, :episode_id, cast(:arguments AS jsonb), cast(:result AS jsonb));
 
 -- name: reserve_stock
 UPDATE stock SET available = available - :quantity, reserved = reserved + :quantity
 WHERE tenant_id = :tenant_id AND sku = :sku AND available >= :quantity
 RETURNING available;
 
--- name: find_product
-SELECT sku, name, price_cents FROM products WHERE tenant_id = :tenant_id AND sku = :sku;
+-- name: release_stock
+UPDATE stock SET available = available + :quantity, reserved = reserved - :quantity
+WHERE tenant_id = :tenant_id AND sku = :sku;
 
--- name: count_orders_of_conversation
-SELECT count(*) AS orders FROM orders o JOIN episodes e USING (tenant_id, episode_id)
-WHERE o.tenant_id = :tenant_id AND e.conversation = :conversation;
+-- name: ship_stock
+UPDATE stock SET reserved = reserved - :quantity WHERE tenant_id = :tenant_id AND sku = :sku;
+
+-- name: find_product
+SELECT sku, name, price_cents, ships_to FROM products WHERE tenant_id = :tenant_id AND sku = :sku;
+
+-- name: count_orders
+SELECT count(*) AS number FROM orders WHERE tenant_id = :tenant_id AND order_number LIKE :series;
 
 -- name: insert_order
 INSERT INTO orders (tenant_id, order_number, user_id, episode_id, sku, quantity, total_cents)
 VALUES (:tenant_id, :order_number, :user_id, :episode_id, :sku, :quantity, :total_cents);
 
+-- name: set_order_status
+UPDATE orders SET status = :status WHERE tenant_id = :tenant_id AND order_number = :order_number;
+
 -- name: insert_shipment
 INSERT INTO shipments (tenant_id, order_number, tracking_code) VALUES (:tenant_id, :order_number, :tracking_code);
+
+-- name: set_shipment
+UPDATE shipments SET status = :status, country = :country
+WHERE tenant_id = :tenant_id AND order_number = :order_number
+RETURNING tracking_code;
+
+-- name: insert_payment
+INSERT INTO payments (tenant_id, order_number, token, amount_cents)
+VALUES (:tenant_id, :order_number, :token, :amount_cents);
+
+-- name: refund_payment
+UPDATE payments SET status = 'refunded' WHERE tenant_id = :tenant_id AND order_number = :order_number;
+
+-- name: insert_refund
+INSERT INTO refunds (tenant_id, order_number, amount_cents) VALUES (:tenant_id, :order_number, :amount_cents);
 
 -- name: insert_ledger
 INSERT INTO ledger (tenant_id, effect_key, account, debit_cents, credit_cents)
 VALUES (:tenant_id, :effect_key, :account, :debit_cents, :credit_cents);
+
+-- name: count_leads
+SELECT count(*) AS number FROM leads WHERE tenant_id = :tenant_id AND lead_number LIKE concat('L', cast(:series AS text));
+
+-- name: insert_lead
+INSERT INTO leads (tenant_id, lead_number, user_id, sku) VALUES (:tenant_id, :lead_number, :user_id, :sku);
+
+-- name: lock_lead
+SELECT l.lead_number, l.sku, l.quantity, l.stage, p.name, p.price_cents
+FROM leads l JOIN products p USING (tenant_id, sku)
+WHERE l.tenant_id = :tenant_id AND l.user_id = :user_id AND l.lead_number = :lead_number
+FOR UPDATE OF l;
+
+-- name: find_latest_lead
+SELECT lead_number FROM leads
+WHERE tenant_id = :tenant_id AND user_id = :user_id
+ORDER BY created_at DESC, lead_number DESC
+LIMIT 1;
+
+-- name: qualify_lead
+UPDATE leads SET stage = 'qualified', quantity = :quantity, budget_cents = :budget_cents
+WHERE tenant_id = :tenant_id AND lead_number = :lead_number;
+
+-- name: convert_lead
+UPDATE leads SET stage = 'converted', order_number = :order_number
+WHERE tenant_id = :tenant_id AND lead_number = :lead_number;
+
+-- name: insert_notification
+INSERT INTO notifications (tenant_id, effect_key, user_id, order_number, event)
+VALUES (:tenant_id, :effect_key, :user_id, :order_number, :event);
+
+-- name: insert_handoff
+INSERT INTO handoffs (tenant_id, effect_key, user_id, conversation, reason)
+VALUES (:tenant_id, :effect_key, :user_id, :conversation, :reason);

@@ -1,0 +1,85 @@
+"""What the steps of a running episode ask: the roles behind their wire formats, and the database."""
+
+import asyncio
+import json
+import logging
+
+import httpx
+from pydantic import BaseModel, ValidationError
+
+from bazaar import tracing
+from bazaar.db import Database
+from bazaar.embedding import embed
+from bazaar.faults import fault
+from bazaar.orchestrator.agents import AGENTS
+from bazaar.orchestrator.steps import Episode, Output, ToolError
+
+LOG = logging.getLogger(__name__)
+ROUTER_SECONDS = 1.0
+"""A router that needs longer is no cheaper than the model."""
+
+
+class _Decision(BaseModel):
+    agent: str
+    exit: bool
+    model_version: str
+
+
+class RouterClient:
+    """The router role."""
+
+    def __init__(self, client: httpx.AsyncClient) -> None:
+        self._client = client
+
+    async def decide(self, text: str) -> Output | None:
+        """Ask for the agent of a text; None if there is no usable answer within ROUTER_SECONDS."""
+        try:
+            async with asyncio.timeout(ROUTER_SECONDS):
+                response = await self._client.post("/route", json={"text": text}, headers=tracing.headers())
+            decision = _Decision.model_validate_json(response.raise_for_status().content)
+        except (httpx.HTTPError, ValidationError, TimeoutError) as error:
+            LOG.warning("the router does not answer, so the model decides: %s", type(error).__name__)
+            return None
+        return decision.model_dump() if decision.agent in AGENTS else None
+
+
+class ToolsClient:
+    """The tools role."""
+
+    def __init__(self, client: httpx.AsyncClient) -> None:
+        self._client = client
+
+    async def call(self, episode: Episode, step: str, tool: str, arguments: Output) -> Output:
+        """Call a tool under the effect key of the step. Raises ToolError."""
+        key = f"{episode.episode_id}/{step}"
+        if fault("effect_key_per_delivery") is not None:
+            key = f"{key}/{episode.delivery}"
+        body = {
+            "tenant_id": str(episode.tenant_id),
+            "user_id": episode.user_id,
+            "conversation": episode.conversation,
+            "episode_id": str(episode.episode_id),
+            "key": key,
+            "arguments": arguments,
+        }
+        try:
+            response = await self._client.post(f"/tools/{tool}", json=body, headers=tracing.headers())
+            response.raise_for_status()
+            result: Output = response.json()
+        except (httpx.HTTPError, json.JSONDecodeError) as error:
+            raise ToolError(f"{tool}: {error}") from error
+        return result
+
+
+class Shelf:
+    """Documents and products in the database."""
+
+    def __init__(self, db: Database) -> None:
+        self._db = db
+
+    async def search(self, episode: Episode) -> Output:
+        """Documents near the topic, and the products."""
+        async with self._db.tenant(episode.tenant_id) as transaction:
+            documents = await transaction.rows("nearest_documents", embedding=embed(episode.topic))
+            products = await transaction.rows("list_products")
+        return {"documents": [dict(d._mapping) for d in documents], "products": [dict(p._mapping) for p in products]}

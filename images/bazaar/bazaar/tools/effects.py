@@ -1,0 +1,99 @@
+"""Effects: what a tool does, it does once for each key, and its ledger rows are committed with it.
+
+The key is the caller's. A call that comes again is given the result of the first one, whoever carried it out.
+"""
+
+import json
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Annotated, Any
+from uuid import UUID, uuid4
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from bazaar.db import Database, Transaction
+from bazaar.faults import fault
+
+Result = dict[str, Any]
+
+
+class Arguments(BaseModel):
+    """What a tool is called with."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+class Call(BaseModel):
+    """A tool call of an episode, or of a user's command (then it has no episode and no conversation)."""
+
+    model_config = ConfigDict(extra="forbid")
+    tenant_id: UUID
+    user_id: Annotated[str, Field(max_length=64)]
+    conversation: int | None = None
+    episode_id: UUID | None = None
+    key: Annotated[str, Field(min_length=1, max_length=300)]
+    arguments: dict[str, Any]
+
+    @property
+    def series(self) -> str:
+        """What the numbers of orders and leads begin with: the conversation alone decides, so they come again."""
+        return str(1000 + (self.conversation or 0))
+
+
+@dataclass(frozen=True)
+class Done:
+    """What a tool did: its result, and postings (account, debit, credit) in cents that sum to zero."""
+
+    result: Result
+    postings: list[tuple[str, int, int]] = field(default_factory=list)
+
+
+class Refused(Exception):
+    """A tool will not do what it was asked. Nothing has changed, so nothing is kept: asking again asks anew."""
+
+    def __init__(self, code: str, **details: Any) -> None:
+        super().__init__(code)
+        self.result: Result = {"ok": False, "code": code, **details}
+
+
+Act = Callable[[Transaction, Call, Any], Awaitable[Done]]
+
+
+async def once(db: Database, call: Call, kind: str, arguments: Arguments, act: Act) -> Result:
+    """Have the effect under the call's key, or give the result that the key already has. Raises Refused."""
+    asked = arguments.model_dump(mode="json")
+    async with db.tenant(call.tenant_id) as transaction:
+        if await transaction.row("hold_tenant") is None:
+            raise Refused("no-such-tenant")
+        if fault("no_effect_key") is not None:
+            call = call.model_copy(update={"key": f"{call.key}/{uuid4()}"})
+        # Two deliveries of one task meet here; the second finds the first one's effect.
+        await transaction.row("lock_name", name=f"effect/{call.key}")
+        earlier = await transaction.row("find_effect", key=call.key)
+        if earlier:
+            if (earlier.kind, earlier.arguments) != (kind, asked):
+                raise Refused("idempotency-conflict")
+            result: Result = earlier.result
+            return result
+        done = await act(transaction, call, arguments)
+        await transaction.run(
+            "insert_effect",
+            key=call.key,
+            kind=kind,
+            episode_id=call.episode_id,
+            arguments=json.dumps(asked),
+            result=json.dumps(done.result),
+        )
+        for account, debit, credit in done.postings:
+            await transaction.run(
+                "insert_ledger", effect_key=call.key, account=account, debit_cents=debit, credit_cents=credit
+            )
+    return done.result
+
+
+async def next_number(transaction: Transaction, call: Call, statement: str) -> str:
+    """The next number of the call's series; others who want one wait until this transaction ends."""
+    await transaction.row("lock_name", name=f"{statement}/{call.series}")
+    counted = await transaction.row(statement, series=f"{call.series}-%")
+    assert counted is not None
+    return f"{call.series}-{counted.number + 1}"
