@@ -179,7 +179,7 @@ async def _plan(step: str, episode: Episode, outputs: Outputs, ports: Ports) -> 
     if strangers or len(answer.calls) > MAX_CALLS:
         raise ModelError(f"plan: {len(answer.calls)} calls (at most {MAX_CALLS}); not offered: {strangers}")
     calls = [{"tool": call.name, "arguments": json_object(call.arguments, step)} for call in answer.calls]
-    asked_back = {} if calls else {"text": answer.text}
+    asked_back = {} if calls else {"text": redact_answer(answer.text)}
     return {"calls": calls, "usage": answer.usage.model_dump(), **asked_back}
 
 
@@ -214,7 +214,7 @@ def _arguments(outputs: Outputs, number: int) -> Output:
 
 async def _compose(step: str, episode: Episode, outputs: Outputs, ports: Ports) -> Output:
     if "text" in outputs["plan"]:
-        return {"text": redact_answer(outputs["plan"]["text"])}  # the agent asks back instead of acting
+        return {"text": outputs["plan"]["text"]}  # the agent asks back instead of acting
     messages = _briefing(episode, outputs)
     numbers = range(1, len(outputs["plan"]["calls"]) + 1)
     for name in [*(f"tool-{n}" for n in numbers), *(f"undo-{n}" for n in reversed(numbers))]:
