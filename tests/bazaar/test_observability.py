@@ -69,7 +69,8 @@ def test_a_message_is_one_trace_with_one_root(bazaar: Platform, shop: Shop) -> N
     assert insert.attributes["db.system.name"] == "postgresql"
     assert insert.attributes["db.operation.name"] == "INSERT"
     way = path(insert)
-    expected = ["POST /v1/messages", "tasks send", "tasks process", "POST /tools/place_order", "insert_order"]
+    expected = ["POST /v1/messages", "tasks send", "tasks process", "invoke_workflow", "execute_tool place_order"]
+    expected += ["POST /tools/{tool}", "insert_order"]
     assert [name for name in way if name in expected] == expected
     assert not any(seen.error for seen in spans)
     assert not {name for name in names(spans) if name.startswith("GET /readyz")}
