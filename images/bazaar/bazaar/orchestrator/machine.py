@@ -54,7 +54,9 @@ class Machine:
             await transaction.run("start_episode", episode_id=episode_id)
             await transaction.run("start_step", episode_id=episode_id, step=FIRST)
         if before and await last_frame(self._js, tenant_id, row.conversation) < row.frames:
-            await self.run(tenant_id, before.episode_id, delivery)  # it was interrupted between its end and its last frames
+            await self.run(
+                tenant_id, before.episode_id, delivery
+            )  # it was interrupted between its end and its last frames
         episode = Episode(
             tenant_id,
             episode_id,
