@@ -28,8 +28,6 @@ class Property(StrEnum):
     """What is available, reserved and shipped of a product is what there was at first."""
     PROMPT_DETERMINISTIC = "prompt-deterministic"
     """Two tenants with one seed and the same messages ask the model the same, byte for byte."""
-    REPLAY_EXACT = "replay-exact"
-    """The steps of a recorded episode, run again on the record, give the same outputs."""
     TOKEN_COST = "token-cost"
     """A journey costs the tokens that it is known to cost."""
     IDEMPOTENCY_CONFLICT = "idempotency-conflict"
