@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import AsyncIterator
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,6 +14,8 @@ from bazaar import tracing
 
 TOKENS = Counter("llm_tokens_total", "Tokens sent to and received from the model.", ["direction"])
 MODEL = "bazaar-scripted"
+MODE: ContextVar[str] = ContextVar("MODE", default="MOCK")
+"""How the tenant's calls are answered: MOCK, GOLDEN or LIVE_SMOKE. It is no part of a prompt."""
 
 
 class ModelError(Exception):
@@ -113,7 +116,7 @@ class ChatModel:
     async def answer(self, prompt: Prompt) -> Answer:
         """Ask. Raises ModelError."""
         try:
-            response = await self._client.post(self._url, json=prompt.body(), headers=tracing.headers())
+            response = await self._client.post(self._url, json=prompt.body(), headers=_headers())
             response.raise_for_status()
             completion = _Completion.model_validate_json(response.content)
         except (httpx.HTTPError, ValidationError) as error:
@@ -128,7 +131,7 @@ class ChatModel:
         body = prompt.body() | {"stream": True, "stream_options": {"include_usage": True}}
         text, usage, done = "", None, False
         try:
-            async with self._client.stream("POST", self._url, json=body, headers=tracing.headers()) as response:
+            async with self._client.stream("POST", self._url, json=body, headers=_headers()) as response:
                 response.raise_for_status()
                 async for data in _events(response):
                     if data == b"[DONE]":
@@ -145,6 +148,10 @@ class ChatModel:
         if usage is None or not done:
             raise ModelError(f"{prompt.step}: the stream ended too early")
         yield _counted(Answer(text, [], usage))
+
+
+def _headers() -> dict[str, str]:
+    return {**tracing.headers(), "X-Proctor-Mode": MODE.get()}
 
 
 def _counted(answer: Answer) -> Answer:

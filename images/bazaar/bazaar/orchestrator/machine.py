@@ -17,6 +17,7 @@ from bazaar.db import Database
 from bazaar.faults import fault
 from bazaar.frames import Frames, last_frame, publish_end
 from bazaar.orchestrator import steps
+from bazaar.orchestrator.llm import MODE
 from bazaar.orchestrator.steps import DONE, FIRST, Episode, Output, Outputs, Ports
 
 LOG = logging.getLogger(__name__)
@@ -44,6 +45,7 @@ class Machine:
             if row is None:
                 LOG.warning("episode %s is gone with its tenant", episode_id)
                 return
+            MODE.set(row.mode)
             if row.state not in ("queued", "running"):
                 return await publish_end(self._js, tenant_id, row)
             history = await transaction.rows("load_history", conversation=row.conversation, episode_id=episode_id)

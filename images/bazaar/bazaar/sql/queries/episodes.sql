@@ -47,7 +47,7 @@ FROM episodes e
 WHERE e.tenant_id = :tenant_id AND e.episode_id = :episode_id AND e.user_id = :user_id;
 
 -- name: load_episode
-SELECT e.episode_id, e.state, e.conversation, e.user_id, e.reply, e.last_frame, c.frames, t.seed
+SELECT e.episode_id, e.state, e.conversation, e.user_id, e.reply, e.last_frame, c.frames, t.seed, t.mode
 FROM episodes e JOIN conversations c USING (tenant_id, conversation) JOIN tenants t USING (tenant_id)
 WHERE e.tenant_id = :tenant_id AND e.episode_id = :episode_id;
 
