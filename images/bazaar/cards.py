@@ -1,8 +1,9 @@
 """The cards of the planted faults: what each breaks, where, and by which property a suite must catch it.
 
-`python images/bazaar/cards.py` prints them.
+`python images/bazaar/cards.py` prints them; with the ids of some it prints the chart's values that plant them.
 """
 
+import sys
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -45,8 +46,27 @@ def load() -> list[Card]:
     return cards
 
 
+def values(ids: list[str]) -> dict[str, Any]:
+    """The chart's values that plant these faults; empty for none. Raises ValueError for an id without a card."""
+    known = {card.id: card for card in load()}
+    unknown = [name for name in ids if name not in known]
+    if unknown:
+        raise ValueError(f"there is no fault {unknown[0]!r}; `make faults` lists them")
+    result: dict[str, Any] = {}
+    for card in map(known.__getitem__, ids):
+        if "values" in card.plant:
+            result |= card.plant["values"]
+        for role in card.roles if "faults" in card.plant else []:
+            planted = result.setdefault("faults", {})
+            planted[role] = ",".join(filter(None, [planted.get(role), card.plant["faults"]]))
+    return result
+
+
 def main() -> None:
-    """Print the cards as a table."""
+    """Print all cards as a table, or what plants those that are named."""
+    if len(sys.argv) > 1:
+        print(yaml.safe_dump(values(list(filter(None, ",".join(sys.argv[1:]).split(","))))), end="")
+        return
     cards = load()
     wide = max(len(card.id) for card in cards)
     for card in cards:
