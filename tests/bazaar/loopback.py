@@ -49,6 +49,7 @@ class Platform:
         return {
             **{f"PROCTOR_ENDPOINT_{name.upper()}": url for name, url in self.urls.items()},
             "PROCTOR_TARGET_ADMIN_KEY": self.admin_key,
+            "PROCTOR_TARGET_INTERNAL_KEY": self.internal_key,
             "PROCTOR_TARGET_OPS_DSN": self.ops_dsn,
             "PROCTOR_SEED": str(seed),
         }
@@ -191,7 +192,8 @@ def platform() -> Iterator[Platform]:
         sink = stack.enter_context(roles({"logsink": free_port()}, folder, environment))
         environment |= {"BAZAAR_OTLP_URL": traces.url, "BAZAAR_LOGS_URL": sink["logsink"]}
         ports = {name: free_port() for name in ("gateway", "orchestrator", "tools", "model", "dlq")}
-        environment |= {f"BAZAAR_{name.upper()}_URL": f"http://127.0.0.1:{ports[name]}" for name in ("tools", "model")}
+        called = ("tools", "model", "orchestrator")
+        environment |= {f"BAZAAR_{name.upper()}_URL": f"http://127.0.0.1:{ports[name]}" for name in called}
         environment["BAZAAR_ROUTER_URL"] = f"http://127.0.0.1:{free_port()}"  # nobody is there: the model decides
         urls = stack.enter_context(roles(ports, folder, environment))
         yield Platform(

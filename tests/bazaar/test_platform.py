@@ -94,7 +94,8 @@ def interrupt(bazaar: Platform, shop: Shop, episode: dict[str, Any], plan: dict[
         superuser.execute("SET search_path = bazaar")
         superuser.execute(f"DELETE FROM messages {where} AND role = 'assistant'", values)
         superuser.execute(f"DELETE FROM episode_steps {where} AND step = 'compose'", values)
-        superuser.execute(f"UPDATE episode_steps SET done_at = NULL, output = NULL {where} AND step = 'tool-1'", values)
+        undone = "done_at = NULL, output = NULL, calls = NULL, state = NULL"
+        superuser.execute(f"UPDATE episode_steps SET {undone} {where} AND step = 'tool-1'", values)
         if plan:
             superuser.execute(f"UPDATE episode_steps SET output = %(plan)s {where} AND step = 'plan'", values)
         superuser.execute(f"UPDATE episodes SET state = 'running', reply = NULL {where}", values)

@@ -30,13 +30,14 @@ gateway:
   env:
     BAZAAR_POOL_SIZE: {{ .Values.db.poolSize | quote }}
     BAZAAR_TOOLS_URL: {{ printf $at "tools" }}
+    BAZAAR_ORCHESTRATOR_URL: {{ printf $at "orchestrator" }}
 orchestrator:
   image: {{ .Values.images.bazaar }}
   replicas: {{ .Values.replicas.orchestrator }}
   cpu: 50m
   secret: true
   database: true
-  clients: []
+  clients: [gateway]
   env:
     BAZAAR_POOL_SIZE: {{ .Values.db.poolSize | quote }}
     BAZAAR_MODEL_URL: {{ printf $at "model" }}

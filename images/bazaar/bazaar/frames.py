@@ -15,6 +15,7 @@ from nats.js.errors import NotFoundError
 from sqlalchemy import Row
 
 from bazaar.faults import fault
+from bazaar.safety.pii import Redactor
 from bazaar.streams import EVENTS, Frame, event_subject
 
 SETTLE_SECONDS = 5.0
@@ -27,6 +28,7 @@ class Frames:
         self._js, self._episode_id, self.count = js, episode_id, count
         self._id, self._subject = f"{tenant_id.hex}.{conversation}", event_subject(tenant_id, conversation)
         self._waiting: list[asyncio.Future[PubAck]] = []
+        self._progress = Redactor()
 
     async def __aenter__(self) -> Self:
         return self
@@ -45,8 +47,17 @@ class Frames:
         sent = self._js.publish_async(self._subject, frame.model_dump_json().encode(), SETTLE_SECONDS, headers=headers)
         self._waiting.append(await sent)
 
+    async def say(self, part: str) -> None:
+        """Publish the next part of a reply as `progress`, redacted."""
+        text = self._progress.take(part)
+        if text:
+            await self.publish("progress", text=text)
+
     async def settle(self) -> None:
         """Wait until the stream has every frame. Raises nats.errors.Error or TimeoutError if it has not."""
+        rest = self._progress.rest()
+        if rest:
+            await self.publish("progress", text=rest)
         async with asyncio.timeout(SETTLE_SECONDS):
             await asyncio.gather(*self._waiting)
         self._waiting.clear()

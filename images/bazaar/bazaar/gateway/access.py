@@ -31,6 +31,7 @@ class Connections:
     relay: Relay
     hub: Hub
     tools: httpx.AsyncClient
+    orchestrator: httpx.AsyncClient
 
 
 async def _servers(connection: HTTPConnection) -> Connections:

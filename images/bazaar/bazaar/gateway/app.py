@@ -36,6 +36,7 @@ class GatewaySettings(DatabaseSettings):
     redis_url: SecretStr
     admin_key: SecretStr = Field(min_length=16)
     tools_url: str
+    orchestrator_url: str
     internal_key: SecretStr = Field(min_length=16)
     stream_ttl: float = Field(default=300, gt=0)
     """Seconds after which a WebSocket is closed on which nobody said anything."""
@@ -60,7 +61,11 @@ def create_gateway(settings: GatewaySettings) -> FastAPI:
         servers.hub = Hub(servers.nats, js, settings.stream_ttl)
         relay = asyncio.create_task(servers.relay.run())
         key = {"X-Internal-Key": settings.internal_key.get_secret_value()}
-        async with httpx.AsyncClient(timeout=CALL_SECONDS, base_url=settings.tools_url, headers=key) as servers.tools:
+        async with (
+            httpx.AsyncClient(timeout=CALL_SECONDS, base_url=settings.tools_url, headers=key) as servers.tools,
+            httpx.AsyncClient(timeout=CALL_SECONDS, base_url=settings.orchestrator_url, headers=key) as orchestrator,
+        ):
+            servers.orchestrator = orchestrator
             yield
         relay.cancel()
         await asyncio.gather(relay, return_exceptions=True)

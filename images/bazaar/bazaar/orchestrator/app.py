@@ -9,9 +9,10 @@ import logging
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from uuid import UUID
 
 import httpx
-from fastapi import FastAPI
+from fastapi import Depends, FastAPI
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 from opentelemetry import trace
@@ -25,10 +26,12 @@ from bazaar.faults import fault
 from bazaar.orchestrator.llm import ChatModel, ModelError
 from bazaar.orchestrator.machine import Machine
 from bazaar.orchestrator.ports import RouterClient, Shelf, ToolsClient
+from bazaar.orchestrator.replay import replay
 from bazaar.orchestrator.steps import Ports, ToolError
+from bazaar.records import Record, ReplayIn, ReplayOut
 from bazaar.settings import DatabaseSettings
 from bazaar.streams import BACKOFF_SECONDS, MAX_DELIVER, Task
-from bazaar.web import create_app, serve
+from bazaar.web import create_app, internal_only, serve
 
 LOG = logging.getLogger(__name__)
 IN_PROGRESS_SECONDS = 0.7
@@ -101,14 +104,16 @@ async def _say_in_progress(message: Msg) -> None:
 
 
 def create_orchestrator(settings: OrchestratorSettings) -> FastAPI:
-    """The orchestrator's application: probes and metrics beside the workers."""
+    """The orchestrator's application: probes, metrics and replays beside the workers."""
     client: Client
+    machine: Machine
+    ports: Ports
     db = Database(settings.app_dsn, settings.pool_size)
     workers: list[asyncio.Task[None]] = []
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        nonlocal client
+        nonlocal client, machine, ports
         client, js = await streams.connect(settings.nats_url, "orchestrator")
         key = {"X-Internal-Key": settings.internal_key.get_secret_value()}
         async with (
@@ -117,7 +122,8 @@ def create_orchestrator(settings: OrchestratorSettings) -> FastAPI:
             httpx.AsyncClient(timeout=CALL_SECONDS, base_url=settings.tools_url, headers=key) as tools,
         ):
             chat = ChatModel(model, settings.model_url)
-            machine = Machine(db, js, Ports(RouterClient(router), chat, ToolsClient(tools), Shelf(db)))
+            ports = Ports(RouterClient(router), chat, ToolsClient(tools), Shelf(db))
+            machine = Machine(db, js, ports)
             handle = Worker(machine).handle
             workers.extend(
                 asyncio.create_task(streams.consume(lambda: streams.task_subscription(js, settings.arm), handle))
@@ -137,7 +143,18 @@ def create_orchestrator(settings: OrchestratorSettings) -> FastAPI:
         streams.require_connected(client)
         await db.ping()
 
-    return create_app("bazaar orchestrator", ready, lifespan)
+    app = create_app("bazaar orchestrator", ready, lifespan)
+    internal = [Depends(internal_only(settings.internal_key))]
+
+    @app.get("/episodes/{episode_id}/record", dependencies=internal)
+    async def record(episode_id: UUID, tenant_id: UUID) -> Record:
+        return await machine.record(tenant_id, episode_id)
+
+    @app.post("/replay", dependencies=internal)
+    async def replay_record(wish: ReplayIn) -> ReplayOut:
+        return await replay(wish, ports)
+
+    return app
 
 
 def run() -> None:

@@ -1,7 +1,7 @@
 """The client of the language model, over the OpenAI chat wire format and nothing more, so any such server will do."""
 
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any
@@ -16,6 +16,8 @@ TOKENS = Counter("llm_tokens_total", "Tokens sent to and received from the model
 MODEL = "bazaar-scripted"
 MODE: ContextVar[str] = ContextVar("MODE", default="MOCK")
 """How the tenant's calls are answered: MOCK, GOLDEN or LIVE_SMOKE. It is no part of a prompt."""
+Say = Callable[[str], Awaitable[None]]
+"""Hears the parts of an answer as they come."""
 
 
 class ModelError(Exception):
@@ -113,8 +115,13 @@ class ChatModel:
     def __init__(self, client: httpx.AsyncClient, url: str) -> None:
         self._client, self._url = client, f"{url.rstrip('/')}/v1/chat/completions"
 
-    async def answer(self, prompt: Prompt) -> Answer:
-        """Ask. Raises ModelError."""
+    async def answer(self, prompt: Prompt, say: Say | None = None) -> Answer:
+        """Ask; for prose that somebody shall hear as it comes, with `say`. Raises ModelError."""
+        if say:
+            async for part in self.stream(prompt):
+                if isinstance(part, Answer):
+                    return part
+                await say(part)
         try:
             response = await self._client.post(self._url, json=prompt.body(), headers=_headers())
             response.raise_for_status()

@@ -6,19 +6,25 @@ to repeat because its effects have keys. The row that ends a step and the one th
 
 import json
 import logging
+from collections.abc import Sequence
+from typing import Any
 from uuid import UUID
 
 from nats.js import JetStreamContext
 from prometheus_client import Counter
+from sqlalchemy import Row
 
 from bazaar import tracing
 from bazaar.conversations import EPISODES, append
-from bazaar.db import Database
+from bazaar.db import Database, Transaction
 from bazaar.faults import fault
 from bazaar.frames import Frames, last_frame, publish_end
 from bazaar.orchestrator import steps
 from bazaar.orchestrator.llm import MODE
+from bazaar.orchestrator.record import Recorder, inputs_of
 from bazaar.orchestrator.steps import DONE, FIRST, Episode, Output, Outputs, Ports
+from bazaar.records import Record, Step, state_after, state_before
+from bazaar.web import Problem
 
 LOG = logging.getLogger(__name__)
 DECISIONS = Counter("router_decisions_total", "Messages routed, by the router itself or past it.", ["agent", "exit"])
@@ -48,68 +54,77 @@ class Machine:
             MODE.set(row.mode)
             if row.state not in ("queued", "running"):
                 return await publish_end(self._js, tenant_id, row)
-            history = await transaction.rows("load_history", conversation=row.conversation, episode_id=episode_id)
-            outputs: Outputs = {s.step: s.output for s in await transaction.rows("load_steps", episode_id=episode_id)}
+            episode = await _load(transaction, tenant_id, row, delivery)
+            done = await transaction.rows("load_steps", episode_id=episode_id)
             before = row.frames and await transaction.row(
                 "find_ended_episode", conversation=row.conversation, frames=row.frames
             )
             await transaction.run("start_episode", episode_id=episode_id)
             await transaction.run("start_step", episode_id=episode_id, step=FIRST)
         if before and await last_frame(self._js, tenant_id, row.conversation) < row.frames:
-            await self.run(
-                tenant_id, before.episode_id, delivery
-            )  # it was interrupted between its end and its last frames
-        episode = Episode(
-            tenant_id,
-            episode_id,
-            row.user_id,
-            row.conversation,
-            row.seed,
-            [{"role": m.role, "content": m.content} for m in reversed(history)],
-            history[0].channel,
-            delivery,
-        )
+            # It was interrupted between its end and its last frames.
+            await self.run(tenant_id, before.episode_id, delivery)
         workflow = {"gen_ai.operation.name": "invoke_workflow", "gen_ai.conversation.id": str(row.conversation)}
         async with Frames(self._js, tenant_id, row.conversation, episode_id, row.frames) as frames:
             try:
                 with tracing.span("invoke_workflow", attributes=workflow):
-                    await self._run(episode, outputs, frames)
+                    await self._run(episode, done, frames)
             except _Overtaken:
                 await self.run(tenant_id, episode_id, delivery)
 
-    async def _run(self, episode: Episode, outputs: Outputs, frames: Frames) -> None:
-        if not outputs:
+    async def record(self, tenant_id: UUID, episode_id: UUID) -> Record:
+        """The record of an episode that is done. Raises Problem `not-found`."""
+        async with self._db.tenant(tenant_id) as transaction:
+            row = await transaction.row("load_episode", episode_id=episode_id)
+            if row is None or row.state != "done":
+                raise Problem("not-found", "no such episode, or it is not done")
+            inputs = inputs_of(await _load(transaction, tenant_id, row, delivery=1))
+            rows = {s.step: s for s in await transaction.rows("load_steps", episode_id=episode_id)}
+        outputs, step, done = {name: s.output for name, s in rows.items()}, FIRST, []
+        while step != DONE:
+            done.append(Step.model_validate(rows[step]._mapping))
+            step = steps.following(step, outputs)
+        return Record(inputs=inputs, state=state_before(inputs), steps=done)
+
+    async def _run(self, episode: Episode, done: Sequence[Row[Any]], frames: Frames) -> None:
+        if not done:
             await frames.publish("started")
-        step = FIRST
+        outputs: Outputs = {row.step: row.output for row in done}
+        states = {row.step: row.state for row in done}
+        state, step = state_before(inputs_of(episode)), FIRST
         while step != DONE:
             if step not in outputs:
                 await frames.publish("step", step=step)
                 early = steps.tool_of(step, outputs) and fault("checkpoint_before_effect") is not None
                 if early:
-                    await self._checkpoint(episode, step, {**outputs, step: {"ok": True}}, frames.count)
-                outputs[step] = await self._perform(step, episode, outputs)
+                    promised = Step(step=step, calls=[], output={"ok": True}, state=state)
+                    await self._checkpoint(episode, promised, {**outputs, step: promised.output}, frames.count)
+                recorder = Recorder(self._ports)
+                output = outputs[step] = await self._perform(step, episode, outputs, recorder.ports(frames.say))
+                states[step] = state_after(state, step, recorder.calls, output)
                 await frames.settle()
                 if not early:
-                    await self._checkpoint(episode, step, outputs, frames.count)
-            step = steps.following(step, outputs)
+                    finished = Step(step=step, calls=recorder.calls, output=output, state=states[step])
+                    await self._checkpoint(episode, finished, outputs, frames.count)
+            state, step = states[step], steps.following(step, outputs)
         await frames.publish("message", text=outputs["compose"]["text"])
         await frames.publish("ended", state="done")
         await frames.settle()
 
-    async def _perform(self, step: str, episode: Episode, outputs: Outputs) -> Output:
+    async def _perform(self, step: str, episode: Episode, outputs: Outputs, ports: Ports) -> Output:
         tool = steps.tool_of(step, outputs)
         name, attributes = step, {}
         if tool:
             name = f"execute_tool {tool}"
             attributes = {"gen_ai.operation.name": "execute_tool", "gen_ai.tool.name": tool}
         with tracing.span(name, attributes=attributes):
-            output = await steps.perform(step, episode, outputs, self._ports)
+            output = await steps.perform(step, episode, outputs, ports)
         if step == "route":
             DECISIONS.labels(output["agent"], output["exit"]).inc()
         return output
 
-    async def _checkpoint(self, episode: Episode, step: str, outputs: Outputs, frames: int) -> None:
-        following = steps.following(step, outputs)
+    async def _checkpoint(self, episode: Episode, done: Step, outputs: Outputs, frames: int) -> None:
+        following = steps.following(done.step, outputs)
         if following == DONE:
             frames += 2  # `message` and `ended`: published when this is committed
         async with self._db.tenant(episode.tenant_id) as transaction:
@@ -119,8 +134,10 @@ class Machine:
                 "finish_step",
                 conversation=episode.conversation,
                 episode_id=episode.episode_id,
-                step=step,
-                output=json.dumps(outputs[step]),
+                step=done.step,
+                output=json.dumps(done.output),
+                calls=json.dumps([call.model_dump(mode="json") for call in done.calls]),
+                state=done.state,
                 frames=frames,
             )
             if not finished:
@@ -141,3 +158,18 @@ class Machine:
             await append(transaction, episode.conversation, episode.episode_id, "assistant", episode.channel, reply)
             await transaction.run("count_usage", episode_id=episode.episode_id)
         EPISODES.labels("done").inc()
+
+
+async def _load(transaction: Transaction, tenant_id: UUID, row: Row[Any], delivery: int) -> Episode:
+    """An episode as its steps see it, from a row of `load_episode`."""
+    history = await transaction.rows("load_history", conversation=row.conversation, episode_id=row.episode_id)
+    return Episode(
+        tenant_id,
+        row.episode_id,
+        row.user_id,
+        row.conversation,
+        row.seed,
+        [{"role": m.role, "content": m.content} for m in reversed(history)],
+        history[0].channel,
+        delivery,
+    )

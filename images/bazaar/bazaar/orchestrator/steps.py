@@ -22,7 +22,7 @@ from uuid import UUID
 
 from bazaar.faults import fault
 from bazaar.orchestrator.agents import AGENTS, COMPENSATIONS, MAX_CALLS, ROUTE_PROMPT, ROUTE_SCHEMA
-from bazaar.orchestrator.llm import Answer, ModelError, Prompt, json_object
+from bazaar.orchestrator.llm import Answer, ModelError, Prompt, Say, json_object
 from bazaar.safety.pii import redact_answer
 from bazaar.streams import MAX_DELIVER
 
@@ -72,8 +72,8 @@ class Episode:
 class Model(Protocol):
     """The language model."""
 
-    async def answer(self, prompt: Prompt) -> Answer:
-        """Ask. Raises ModelError."""
+    async def answer(self, prompt: Prompt, say: Say | None = None) -> Answer:
+        """Ask; `say` hears the parts of the answer as they come. Raises ModelError."""
         ...
 
 
@@ -101,6 +101,10 @@ class Retriever(Protocol):
         ...
 
 
+async def _nobody(part: str) -> None:
+    """Nobody listens."""
+
+
 @dataclass(frozen=True)
 class Ports:
     """All that a step may ask."""
@@ -109,6 +113,8 @@ class Ports:
     model: Model
     tools: Tools
     retriever: Retriever
+    say: Say = _nobody
+    """Hears the reply as it comes."""
 
 
 def following(step: str, outputs: Outputs) -> str:
@@ -226,7 +232,7 @@ async def _compose(step: str, episode: Episode, outputs: Outputs, ports: Ports) 
             {"role": "assistant", "tool_calls": [{"id": name, "type": "function", "function": function}]},
             {"role": "tool", "tool_call_id": name, "content": json.dumps(outputs[name], sort_keys=True)},
         ]
-    answer = await ports.model.answer(Prompt(step, episode.step_seed(step), messages))
+    answer = await ports.model.answer(Prompt(step, episode.step_seed(step), messages), ports.say)
     if not answer.text:
         raise ModelError("compose: the answer is empty")
     return {"text": redact_answer(answer.text), "usage": answer.usage.model_dump()}

@@ -55,6 +55,8 @@ _NAMED_PHONE = re.compile(
 )
 _FEWEST_DIGITS = 4
 """An IPv4 address has 4, all others more."""
+_LONGEST = 64
+"""More characters than personal data with spaces in it has, together with the word that says what it is."""
 _UNSPECIFIED = IPv6Address("::")
 _DIGITS_OF_PHONE = range(8, 21)
 """ITU-T E.164 allows 15; a trunk zero and an extension may come on top."""
@@ -104,6 +106,36 @@ def redact(text: str) -> str:
 def redact_answer(text: str) -> str:
     """What the shop says to a customer, redacted like what the customer says: documents may hold personal data too."""
     return redact(text) if fault("pii_skips_replies") is None else text
+
+
+class Redactor:
+    """Redacts a text that comes in parts: what may still become personal data is held back."""
+
+    def __init__(self) -> None:
+        self._before, self._held = "", ""
+
+    def take(self, part: str) -> str:
+        """Add a part; gives what can be told now."""
+        self._held += part
+        # A cut between words, so far from the end that what is behind it cannot change what is before it.
+        return self._cut(self._held.rfind(" ", 0, max(len(self._held) - _LONGEST, 0)) + 1)
+
+    def rest(self) -> str:
+        """What is left at the end of the text."""
+        return self._cut(len(self._held))
+
+    def _cut(self, end: int) -> str:
+        start, end = len(self._before), len(self._before) + end
+        text, told = self._before + self._held, ""
+        for span in inspect(text).spans if end > start else ():
+            if span.start < end < span.end:
+                end = max(span.start, start)
+            elif start <= span.start < end:
+                told += f"{text[start : span.start]}[{span.type}]"
+                start = span.end
+        told += text[start:end]
+        self._before, self._held = text[max(end - _LONGEST, 0) : end], text[end:]
+        return told
 
 
 def _proposals(text: str) -> Iterator[Span]:

@@ -48,9 +48,12 @@ CREATE TABLE episode_steps (
   started_at timestamptz NOT NULL DEFAULT now(),
   done_at timestamptz,
   output jsonb,
+  -- What the step asked and was told, and the hash of the episode's course up to its end: the record for a replay.
+  calls jsonb,
+  state text,
   PRIMARY KEY (tenant_id, episode_id, step),
   FOREIGN KEY (tenant_id, episode_id) REFERENCES episodes ON DELETE CASCADE,
-  CHECK ((done_at IS NULL) = (output IS NULL))
+  CHECK (num_nulls(done_at, output, calls, state) IN (0, 4))
 );
 
 -- What the model was asked for an episode that has ended, in tokens.
@@ -79,7 +82,7 @@ CREATE INDEX outbox_waiting ON outbox (outbox_id) WHERE published_at IS NULL;
 -- The application changes only what has a reason to change.
 GRANT UPDATE (messages, frames) ON conversations TO bazaar_app;
 GRANT UPDATE (state, intent, reply, error, finished_at, last_frame) ON episodes TO bazaar_app;
-GRANT UPDATE (done_at, output) ON episode_steps TO bazaar_app;
+GRANT UPDATE (done_at, output, calls, state) ON episode_steps TO bazaar_app;
 GRANT UPDATE (prompt_tokens, completion_tokens) ON usage TO bazaar_app;
 
 -- The relay serves all tenants and can touch nothing but the outbox.

@@ -2,10 +2,14 @@
 
 from uuid import UUID
 
+import httpx
 from fastapi import APIRouter, Depends
 
+from bazaar import tracing
 from bazaar.gateway import api, tenants
 from bazaar.gateway.access import Servers, bootstrap
+from bazaar.records import Record, ReplayIn, ReplayOut
+from bazaar.web import Problem
 
 ROUTER = APIRouter(prefix="/v1/admin", tags=["admin"], dependencies=[Depends(bootstrap)])
 
@@ -26,3 +30,28 @@ async def delete_tenant(tenant_id: UUID, servers: Servers) -> None:
 async def revoke_keys(tenant_id: UUID, user: api.Name, servers: Servers) -> None:
     """End all keys of a user, from the next request on."""
     await tenants.revoke(servers.db, tenant_id, user)
+
+
+@ROUTER.get("/episodes/{episode_id}/record")
+async def get_record(episode_id: UUID, tenant_id: UUID, servers: Servers) -> Record:
+    """The record of an episode that is done: what each step asked, was told and put out."""
+    path, whose = f"/episodes/{episode_id}/record", {"tenant_id": str(tenant_id)}
+    return Record.model_validate_json(
+        _content(await servers.orchestrator.get(path, params=whose, headers=tracing.headers()))
+    )
+
+
+@ROUTER.post("/replay")
+async def replay(wish: ReplayIn, servers: Servers) -> ReplayOut:
+    """Run the steps of a record again, without effects, and compare what comes out."""
+    headers = tracing.headers() | {"Content-Type": "application/json"}
+    answer = await servers.orchestrator.post("/replay", content=wish.model_dump_json(), headers=headers)
+    return ReplayOut.model_validate_json(_content(answer))
+
+
+def _content(answer: httpx.Response) -> bytes:
+    """What the orchestrator says. Raises the Problem that it has."""
+    if answer.is_error:
+        problem = answer.json()
+        raise Problem(problem["code"], problem["detail"])
+    return answer.content

@@ -60,7 +60,7 @@ ORDER BY m.ordinal DESC
 LIMIT 20;
 
 -- name: load_steps
-SELECT step, output FROM episode_steps
+SELECT step, calls, output, state FROM episode_steps
 WHERE tenant_id = :tenant_id AND episode_id = :episode_id AND done_at IS NOT NULL;
 
 -- name: start_episode
@@ -77,7 +77,8 @@ WITH counted AS (
   WHERE tenant_id = :tenant_id AND conversation = :conversation
   RETURNING tenant_id
 )
-UPDATE episode_steps SET done_at = now(), output = cast(:output AS jsonb)
+UPDATE episode_steps
+SET done_at = now(), output = cast(:output AS jsonb), calls = cast(:calls AS jsonb), state = :state
 FROM counted
 WHERE episode_steps.tenant_id = counted.tenant_id AND episode_id = :episode_id AND step = :step AND done_at IS NULL
   AND EXISTS (SELECT FROM episodes

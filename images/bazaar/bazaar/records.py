@@ -1,0 +1,118 @@
+"""The record of an episode: what its steps were given, asked, were told and put out.
+
+The state of an episode is a hash chain: that of a step covers the state before it, its calls and its output. So what is
+changed in a record, wherever, is seen at its step.
+"""
+
+import hashlib
+import json
+from typing import Any, Literal
+from uuid import UUID
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Hash = str
+
+
+class _Closed(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+class Inputs(_Closed):
+    """What an episode starts from."""
+
+    tenant_id: UUID
+    episode_id: UUID
+    user_id: str
+    conversation: int = Field(ge=1, le=2**31 - 1)
+    seed: int = Field(ge=0, le=2**63 - 1)
+    history: list[dict[str, str]] = Field(min_length=1)
+    channel: str
+
+
+class Call(_Closed):
+    """What a step asked of a port, and the answer as JSON; null if there was none.
+
+    `asked` is the request in short, `request` the SHA-256 of all of it.
+    """
+
+    port: Literal["router", "model", "retriever", "tools"]
+    asked: dict[str, Any]
+    request: Hash
+    answer: Any
+
+
+class Step(_Closed):
+    """A step that was done; `state` is the state of the episode after it."""
+
+    step: str
+    calls: list[Call]
+    output: dict[str, Any]
+    state: Hash
+
+
+class Record(_Closed):
+    """An episode; `state` is the one before its first step."""
+
+    version: Literal[1] = 1
+    inputs: Inputs
+    state: Hash
+    steps: list[Step] = Field(max_length=100)
+
+
+class ReplayConfig(_Closed):
+    """What a replay has another way: the seed, and prompts of agents by their names."""
+
+    seed: int | None = Field(default=None, ge=0, le=2**63 - 1)
+    agents: dict[str, str] = {}
+
+
+class ReplayIn(_Closed):
+    """A record to replay.
+
+    EXACT: model and tools answer from the record, and every step must come out as it was. SIMILAR: the model is asked
+    again, and the path and the effects must be the same but for ids. ADAPTIVE: so too, with a configuration, and only
+    the goal must be the same: the kinds of effects and the facts in the reply. Tools never act in a replay.
+    """
+
+    record: Record
+    mode: Literal["EXACT", "SIMILAR", "ADAPTIVE"]
+    config: ReplayConfig = ReplayConfig()
+
+
+class ReplayedStep(_Closed):
+    """A step as it came out."""
+
+    step: str
+    state: Hash
+
+
+class Difference(_Closed):
+    """Where a replay first differs; `inputs` stands for what is before the first step."""
+
+    step: str
+    reason: str
+
+
+class ReplayOut(_Closed):
+    """What came out of a replay."""
+
+    equal: bool
+    steps: list[ReplayedStep]
+    first_difference: Difference | None
+
+
+def digest(value: Any) -> Hash:
+    """SHA-256 of a JSON value in its canonical form."""
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def state_before(inputs: Inputs) -> Hash:
+    """The state of an episode before its first step."""
+    return digest(inputs.model_dump(mode="json"))
+
+
+def state_after(before: Hash, step: str, calls: list[Call], output: dict[str, Any]) -> Hash:
+    """The state of an episode after a step."""
+    return digest([before, step, [call.model_dump(mode="json") for call in calls], output])
