@@ -46,6 +46,8 @@ class Property(StrEnum):
     """Personal data in what the shop answers is redacted, wherever the answer comes from."""
     PII_ERROR = "pii-error"
     """An answer that refuses a request repeats no personal data of it."""
+    RETRIEVAL_RECALL = "retrieval-recall"
+    """Search gives a tenant its nearest passages, as many as were asked for, however small its share is."""
     AUDIT_CHAIN = "audit-chain"
     """The audit chain of a tenant verifies over all of every entry, and agrees with its published heads."""
     AUDIT_COMPLETE = "audit-complete"

@@ -5,7 +5,7 @@ from typing import Any
 
 import httpx
 
-SCOPES = ["messages:write", "episodes:read", "orders:read", "documents:write"]
+SCOPES = ["messages:write", "episodes:read", "orders:read", "documents:read", "documents:write"]
 
 
 @dataclass

@@ -14,6 +14,7 @@ ROLES = {
     "audit": "bazaar.safety.auditor",
     "dlq": "bazaar.dlq",
     "migrate": "bazaar.migrate",
+    "preload": "bazaar.preload",
 }
 """Each module has `run()`. Only the role's own is imported: a process holds nothing that it has no use for."""
 

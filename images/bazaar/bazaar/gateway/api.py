@@ -109,12 +109,20 @@ class TenantOut(_Model):
     users: list[UserOut]
 
 
+class ReadersIn(_Model):
+    """Who may read: these users, and the members of these groups."""
+
+    users: list[Name] = Field(default=[], max_length=50)
+    groups: list[Name] = Field(default=[], max_length=50)
+
+
 class DocumentIn(_Model):
     """A text that answers may be taken from."""
 
     document_id: Name
     title: Text
     body: Text
+    readers: ReadersIn | None = Field(default=None, description="absent: everybody of the tenant")
 
 
 class DocumentsIn(_Model):
@@ -129,10 +137,33 @@ class DocumentsOut(_Model):
     stored: int
 
 
+class SearchIn(_Model):
+    """What to look for."""
+
+    text: Text
+    limit: Integer = Field(default=10, ge=1, le=50)
+
+
+class HitOut(_Model):
+    """A passage of a document: its place among the document's passages, and how near it is (-1..1)."""
+
+    document_id: Name
+    chunk: int
+    title: str
+    text: str
+    score: float
+
+
+class HitsOut(_Model):
+    """Passages, nearest first."""
+
+    hits: list[HitOut]
+
+
 class TextsIn(_Model):
     """Texts to look at; nothing of them is kept."""
 
-    texts: list[Annotated[str, Field(max_length=4000)]] = Field(min_length=1, max_length=1000)
+    texts: list[Text] = Field(min_length=1, max_length=1000)
 
 
 class SpanOut(_Model):

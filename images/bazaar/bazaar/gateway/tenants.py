@@ -3,9 +3,8 @@
 from uuid import UUID, uuid4
 
 from bazaar.db import Database
-from bazaar.embedding import embed
-from bazaar.gateway.api import DocumentIn, TenantIn, TenantOut, UserOut
-from bazaar.gateway.keys import Principal, hash_key, new_key
+from bazaar.gateway.api import TenantIn, TenantOut, UserOut
+from bazaar.gateway.keys import hash_key, new_key
 from bazaar.safety import audit
 from bazaar.web import Problem
 
@@ -68,19 +67,3 @@ async def revoke(db: Database, tenant_id: UUID, user: str) -> None:
         if not await transaction.run("revoke_api_keys", user_id=user):
             raise Problem("not-found", "no such user, or no key that is valid")
         await audit.append(transaction, "admin", "keys.revoke", f"user/{user}")
-
-
-async def store_documents(db: Database, principal: Principal, documents: list[DocumentIn]) -> int:
-    """Add or replace documents that answers are taken from; gives their number."""
-    async with db.tenant(principal.tenant_id) as transaction:
-        for document in documents:
-            await transaction.run(
-                "upsert_document",
-                document_id=document.document_id,
-                title=document.title,
-                body=document.body,
-                embedding=embed(f"{document.title} {document.body}"),
-            )
-        ids = " ".join(document.document_id for document in documents)
-        await audit.append(transaction, f"user/{principal.user_id}", "documents.store", "documents", {"ids": ids})
-    return len(documents)

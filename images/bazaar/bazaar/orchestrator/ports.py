@@ -7,9 +7,8 @@ import logging
 import httpx
 from pydantic import BaseModel, ValidationError
 
-from bazaar import tracing
+from bazaar import retrieval, tracing
 from bazaar.db import Database
-from bazaar.embedding import embed
 from bazaar.faults import fault
 from bazaar.orchestrator.agents import AGENTS
 from bazaar.orchestrator.steps import Episode, Output, ToolError
@@ -17,6 +16,8 @@ from bazaar.orchestrator.steps import Episode, Output, ToolError
 LOG = logging.getLogger(__name__)
 ROUTER_SECONDS = 1.0
 """A router that needs longer is no cheaper than the model."""
+PASSAGES = 3
+"""How many passages of documents an answer may be taken from."""
 
 
 class _Decision(BaseModel):
@@ -78,8 +79,9 @@ class Shelf:
         self._db = db
 
     async def search(self, episode: Episode) -> Output:
-        """Documents near the topic, and the products."""
+        """Passages near the topic that the episode's user may read, and the products."""
         async with self._db.tenant(episode.tenant_id) as transaction:
-            documents = await transaction.rows("nearest_documents", embedding=embed(episode.topic))
             products = await transaction.rows("list_products")
-        return {"documents": [dict(d._mapping) for d in documents], "products": [dict(p._mapping) for p in products]}
+            hits = await retrieval.search(transaction, episode.user_id, episode.topic, PASSAGES)
+        documents = [{"document_id": hit.document_id, "title": hit.title, "body": hit.text} for hit in hits]
+        return {"documents": documents, "products": [dict(p._mapping) for p in products]}

@@ -1,11 +1,57 @@
--- name: upsert_document
-INSERT INTO documents (tenant_id, document_id, title, body, embedding)
-VALUES (:tenant_id, :document_id, :title, :body, cast(:embedding AS vector))
+-- name: upsert_documents
+INSERT INTO documents (tenant_id, document_id, title, body, readers)
+SELECT :tenant_id, d.document_id, d.title, d.body, string_to_array(d.readers, ' ')
+FROM unnest(cast(:ids AS text[]), cast(:titles AS text[]), cast(:bodies AS text[]), cast(:readers AS text[]))
+  AS d (document_id, title, body, readers)
 ON CONFLICT (tenant_id, document_id)
-DO UPDATE SET title = excluded.title, body = excluded.body, embedding = excluded.embedding;
+DO UPDATE SET title = excluded.title, body = excluded.body, readers = excluded.readers;
 
--- name: nearest_documents
-SELECT document_id, title, body FROM documents
-WHERE tenant_id = :tenant_id
-ORDER BY embedding <=> cast(:embedding AS vector), document_id
-LIMIT 3;
+-- name: delete_chunks
+DELETE FROM chunks WHERE tenant_id = :tenant_id AND document_id = ANY(cast(:ids AS text[]));
+
+-- name: insert_chunks
+INSERT INTO chunks (tenant_id, document_id, chunk, body, readers, embedding)
+SELECT :tenant_id, c.document_id, c.chunk, c.body, string_to_array(c.readers, ' '), cast(c.embedding AS vector)
+FROM unnest(cast(:ids AS text[]), cast(:ordinals AS integer[]), cast(:bodies AS text[]), cast(:readers AS text[]),
+            cast(:embeddings AS text[])) AS c (document_id, chunk, body, readers, embedding);
+
+-- name: find_readable
+WITH me AS (
+  SELECT array_append(array_agg('group:' || group_id) FILTER (WHERE group_id IS NOT NULL), 'user:' || cast(:user_id AS text)) AS names
+  FROM memberships WHERE tenant_id = :tenant_id AND user_id = :user_id
+)
+SELECT me.names, (
+  SELECT count(*) FROM (
+    SELECT FROM chunks WHERE tenant_id = :tenant_id AND (readers IS NULL OR readers && me.names) LIMIT :enough
+  ) AS counted
+) AS chunks
+FROM me;
+
+-- name: tune_search
+-- Without iterative scan the index gives its nearest rows of all tenants, and few or none of them pass the filter.
+-- relaxed_order finds more than strict_order for the same work. A tenant of which there are no statistics yet looks
+-- small to the planner; what it would choose then is a sort.
+SELECT set_config('hnsw.iterative_scan', :iterative_scan, true), set_config('hnsw.ef_search', '100', true),
+       set_config('hnsw.max_scan_tuples', '60000', true), set_config('hnsw.scan_mem_multiplier', '4', true),
+       set_config('enable_sort', 'off', true);
+
+-- name: nearest_chunks
+WITH nearest AS MATERIALIZED (
+  SELECT document_id, chunk, body, embedding <=> cast(:embedding AS vector) AS distance FROM chunks
+  WHERE tenant_id = :tenant_id AND (readers IS NULL OR readers && cast(:names AS text[]))
+  ORDER BY embedding <=> cast(:embedding AS vector)
+  LIMIT :limit
+)
+SELECT n.document_id, n.chunk, d.title, n.body, n.distance
+FROM nearest n JOIN documents d ON d.tenant_id = :tenant_id AND d.document_id = n.document_id;
+
+-- name: nearest_of_few_chunks
+-- Exact: an expression that is not the index's own is sorted by.
+WITH nearest AS MATERIALIZED (
+  SELECT document_id, chunk, body, embedding <=> cast(:embedding AS vector) AS distance FROM chunks
+  WHERE tenant_id = :tenant_id AND (readers IS NULL OR readers && cast(:names AS text[]))
+  ORDER BY (embedding <=> cast(:embedding AS vector)) + 0, document_id, chunk
+  LIMIT :limit
+)
+SELECT n.document_id, n.chunk, d.title, n.body, n.distance
+FROM nearest n JOIN documents d ON d.tenant_id = :tenant_id AND d.document_id = n.document_id;
