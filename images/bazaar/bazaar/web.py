@@ -53,8 +53,11 @@ PROBLEMS = {
     "not-found": HTTPStatus.NOT_FOUND,
     "method-not-allowed": HTTPStatus.METHOD_NOT_ALLOWED,
     "refused": HTTPStatus.CONFLICT,
+    "out-of-stock": HTTPStatus.CONFLICT,
+    "payment-declined": HTTPStatus.CONFLICT,
     "idempotency-conflict": HTTPStatus.CONFLICT,
     "conversation-busy": HTTPStatus.CONFLICT,
+    "repeated-name": HTTPStatus.CONFLICT,
     "payload-too-large": HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
     "unsupported-media-type": HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
     "invalid-request": HTTPStatus.UNPROCESSABLE_ENTITY,
@@ -71,7 +74,7 @@ _BACKEND_DOWN: tuple[type[Exception], ...] = (
     sqlalchemy.exc.TimeoutError,
     redis.exceptions.RedisError,
     nats.errors.Error,
-    httpx.TransportError,
+    httpx.HTTPError,
 )
 
 PROBES = ("/healthz", "/readyz", "/metrics")
@@ -339,6 +342,7 @@ def serve(role: str, app: FastAPI, settings: Settings) -> None:
         log_config=None,
         access_log=False,
         server_header=False,
+        timeout_keep_alive=65,  # longer than any client keeps one, else a request may meet the end of its connection
         timeout_graceful_shutdown=10,
     )
     with config.bind_socket() as listener:  # connections inherit what is set here

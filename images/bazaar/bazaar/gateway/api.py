@@ -40,6 +40,8 @@ Text = Annotated[str, Field(min_length=1, max_length=4000, pattern=r"^[^\x00]*$"
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
 Country = Annotated[str, Field(pattern=r"^[A-Z]{2}$")]
 OrderNumber = Annotated[str, Field(pattern=r"^[0-9]{4,10}-[0-9]{1,6}$")]
+TrackingCode = Annotated[str, Field(pattern=r"^TR[0-9]{4,10}-[0-9]{1,6}$")]
+ShipmentStatus = Literal["preparing", "shipped", "cancelled"]
 Ordinal = Annotated[int, Field(ge=1, json_schema_extra={"maximum": MAX_INTEGER}), AfterValidator(_storable)]
 Integer = Annotated[int, Strict()]
 """A number in a body: "1" and true are none."""
@@ -271,11 +273,62 @@ class OrderOut(_Model):
     quantity: int
     total_cents: int
     status: Literal["placed", "paid", "shipped", "cancelled", "refunded"]
-    tracking_code: str
-    shipment_status: Literal["preparing", "shipped", "cancelled"]
+    tracking_code: TrackingCode
+    shipment_status: ShipmentStatus
 
 
 class OrdersOut(_Model):
     """Orders of one user."""
 
     orders: list[OrderOut]
+
+
+class OrderIn(_Model):
+    """What to order."""
+
+    sku: Name
+    quantity: Integer = Field(ge=1, le=100)
+
+
+class PaymentIn(_Model):
+    """How to pay: with a token of the payment provider, never with a card's number."""
+
+    token: str = Field(pattern=r"^tok_[a-z0-9_]{1,40}$")
+
+
+class ShipmentOut(_Model):
+    """Where an order is."""
+
+    tracking_code: TrackingCode
+    order_number: OrderNumber
+    status: ShipmentStatus
+
+
+class LeadIn(_Model):
+    """What a customer is interested in."""
+
+    sku: Name
+
+
+class LeadOut(_Model):
+    """An interest, and what has become of it."""
+
+    lead_number: str
+    sku: Name
+    stage: Literal["captured", "qualified", "converted"]
+    quantity: int | None
+
+
+class LeadsOut(_Model):
+    """Leads of one user."""
+
+    leads: list[LeadOut]
+
+
+class UsageOut(_Model):
+    """Tokens of all ended episodes, and requests in the quota's current window (null: no quota)."""
+
+    episodes: int
+    prompt_tokens: int
+    completion_tokens: int
+    requests: int | None

@@ -15,13 +15,13 @@ from bazaar.db import Database
 from bazaar.gateway.access import Connections
 from bazaar.gateway.hub import Hub
 from bazaar.gateway.quota import Quota
-from bazaar.gateway.routes import admin, conversations, documents, episodes, messages, privacy, shop, stream
+from bazaar.gateway.routes import admin, conversations, documents, episodes, messages, privacy, shop, stream, usage
 from bazaar.outbox import Relay
 from bazaar.settings import DatabaseSettings
 from bazaar.web import ProblemBody, create_app, serve
 
 CALL_SECONDS = 20.0
-RESOURCES = (admin, messages, episodes, conversations, stream, shop, documents, privacy)
+RESOURCES = (admin, messages, episodes, conversations, stream, shop, documents, privacy, usage)
 _ERRORS: dict[int | str, dict[str, Any]] = {
     status: {"model": ProblemBody, "content": {"application/problem+json": {}}}
     for status in (400, 401, 403, 404, 409, 413, 415, 422, 429, 500, 503)

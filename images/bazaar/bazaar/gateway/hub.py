@@ -85,13 +85,14 @@ class _Channel:
                     pending = message.metadata.num_pending
                     frame = _frame(message)
                     if frame and oldest:
-                        connection.taken, oldest = max(connection.taken, frame.seq - 1), False
+                        connection.skip(frame.seq - 1)  # the stream has forgotten what was before
+                        oldest = False
                     if frame and frame.seq > connection.taken:
                         self._last = max(self._last, frame.seq)
                         ahead[frame.seq] = message.data.decode()
                 if not messages or len(ahead) > QUEUE_FRAMES:
                     LOG.warning("frames are missing in a conversation")
-                    connection.taken = min(ahead, default=self._last + 1) - 1
+                    connection.skip(min(ahead, default=self._last + 1) - 1)
                 while connection.taken + 1 in ahead:
                     await connection.send(connection.taken + 1, ahead.pop(connection.taken + 1))
             connection.live = True
@@ -154,14 +155,17 @@ class _Connection:
         DEPTH.dec()
         return frame, text
 
+    def skip(self, seq: int) -> None:
+        """Go on after `seq`: what is missing up to it cannot be had any more."""
+        if seq > self.taken:
+            self.taken = self.sent = seq
+
     async def run(self) -> tuple[int, str]:
         """Send until the connection must end; gives the close code and its reason."""
         try:
             while True:
                 while self._queue:
                     frame, text = self._remove(0)
-                    if frame.seq > self.sent + 1:
-                        DROPPED.labels("progress").inc(frame.seq - self.sent - 1)
                     await self.send(frame.seq, text)
                 if self._reconnects != self._channel.client.stats["reconnects"]:
                     self._reconnects, self.live = self._channel.client.stats["reconnects"], False
@@ -201,6 +205,8 @@ class _Connection:
             self._stall = None
         if self._overrun:
             raise _SlowReader
+        if seq > self.sent + 1:
+            DROPPED.labels("progress").inc(seq - self.sent - 1)
         self.sent = seq
         self._active = asyncio.get_running_loop().time()
 
@@ -235,8 +241,10 @@ class Hub:
             finally:
                 CONNECTIONS.dec()
                 channel.connections.discard(connection)
-                for task in both:
-                    task.cancel()
+                while not all(task.done() for task in both):
+                    for task in both:
+                        task.cancel()
+                    await asyncio.wait(both, timeout=1)  # and again: wait_for loses a cancellation that meets a result
                 await asyncio.gather(*both, return_exceptions=True)
         if code:
             with suppress(TimeoutError, WebSocketDisconnect):

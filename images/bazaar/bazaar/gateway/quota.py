@@ -59,6 +59,12 @@ class Quota:
             REJECTIONS.inc()
             raise Problem("quota-exceeded", f"the tenant's {limit} requests per {window} s are used up", _after(wait))
 
+    async def used(self, principal: Principal) -> int | None:
+        """Requests of the tenant in its quota's current window, or None without a quota."""
+        if not principal.quota:
+            return None
+        return min(int(await self._redis.get(f"quota:{principal.tenant_id}") or 0), principal.quota[0])
+
     async def _read_then_write(self, key: str, limit: int, window: int) -> tuple[bytes, int]:
         used = int(await self._redis.get(key) or 0)
         if used >= limit:

@@ -10,10 +10,10 @@ from bazaar.web import Problem
 
 
 async def create(db: Database, tenant: TenantIn) -> TenantOut:
-    """Store a tenant with its users and products. Raises Problem `invalid-request` for repeated names."""
+    """Store a tenant with its users and products. Raises Problem `repeated-name`."""
     for what, names in (("user", [u.name for u in tenant.users]), ("sku", [p.sku for p in tenant.products])):
         if len(set(names)) != len(names):
-            raise Problem("invalid-request", f"a {what} occurs twice")
+            raise Problem("repeated-name", f"a {what} occurs twice")
     tenant_id = uuid4()
     users: list[UserOut] = []
     quota = tenant.quota

@@ -1,23 +1,26 @@
-"""Orders of customers."""
+"""Orders and leads of customers. What changes them is done by the tools, once for each Idempotency-Key."""
 
 import asyncio
-from typing import Annotated
+from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends
+from fastapi import APIRouter, Depends, Header
 
+from bazaar import tracing
+from bazaar.db import Transaction
 from bazaar.faults import fault
 from bazaar.gateway import api
-from bazaar.gateway.access import Servers, caller
+from bazaar.gateway.access import Connections, Servers, caller
 from bazaar.gateway.keys import Principal
-from bazaar.web import Problem
+from bazaar.web import PROBLEMS, Problem
 
 ROUTER = APIRouter(prefix="/v1", tags=["shop"])
+Reader = Annotated[Principal, Depends(caller("orders:read"))]
+Writer = Annotated[Principal, Depends(caller("orders:write"))]
+Once = Annotated[str, Header(alias="Idempotency-Key", pattern=r"^[!-~]{1,200}$")]
 
 
 @ROUTER.get("/orders")
-async def list_orders(
-    servers: Servers, principal: Annotated[Principal, Depends(caller("orders:read"))]
-) -> api.OrdersOut:
+async def list_orders(servers: Servers, principal: Reader) -> api.OrdersOut:
     """The caller's own orders, at most 100."""
     slow = fault("slow_route")
     if slow is not None:
@@ -28,14 +31,91 @@ async def list_orders(
 
 
 @ROUTER.get("/orders/{order_number}")
-async def get_order(
-    order_number: api.OrderNumber,
-    servers: Servers,
-    principal: Annotated[Principal, Depends(caller("orders:read"))],
-) -> api.OrderOut:
+async def get_order(order_number: api.OrderNumber, servers: Servers, principal: Reader) -> api.OrderOut:
     """One of the caller's own orders. Another's order is answered like one that does not exist."""
     async with servers.db.tenant(principal.tenant_id) as transaction:
-        row = await transaction.row("find_order", user_id=principal.user_id, order_number=order_number)
+        return await _order(transaction, principal, order_number)
+
+
+@ROUTER.post("/orders", status_code=201)
+async def place_order(order: api.OrderIn, servers: Servers, principal: Writer, key: Once) -> api.OrderOut:
+    """Order something. Stock is taken at once; payment comes after."""
+    placed = await _command(servers, principal, "place_order", key, order.model_dump())
+    return await get_order(placed["order_number"], servers, principal)
+
+
+@ROUTER.post("/orders/{order_number}:cancel")
+async def cancel_order(order_number: api.OrderNumber, servers: Servers, principal: Writer, key: Once) -> api.OrderOut:
+    """Take back an order that is not shipped. Stock is free again, and money that was paid goes back."""
+    await _command(servers, principal, "cancel_order", key, {"order_number": order_number})
+    return await get_order(order_number, servers, principal)
+
+
+@ROUTER.post("/orders/{order_number}/payments", status_code=201)
+async def pay_order(
+    order_number: api.OrderNumber, payment: api.PaymentIn, servers: Servers, principal: Writer, key: Once
+) -> api.OrderOut:
+    """Pay an order that is placed, as a whole."""
+    arguments = {"order_number": order_number, "token": payment.token}
+    await _command(servers, principal, "pay_order", key, arguments)
+    return await get_order(order_number, servers, principal)
+
+
+@ROUTER.post("/orders/{order_number}/refunds", status_code=201)
+async def refund_order(order_number: api.OrderNumber, servers: Servers, principal: Writer, key: Once) -> api.OrderOut:
+    """Give the money for a paid order back, as a whole."""
+    await _command(servers, principal, "refund_order", key, {"order_number": order_number})
+    return await get_order(order_number, servers, principal)
+
+
+@ROUTER.get("/shipments/{tracking_code}")
+async def get_shipment(tracking_code: api.TrackingCode, servers: Servers, principal: Reader) -> api.ShipmentOut:
+    """Where an order of the caller's is."""
+    async with servers.db.tenant(principal.tenant_id) as transaction:
+        order = await _order(transaction, principal, tracking_code.removeprefix("TR"))
+    return api.ShipmentOut(tracking_code=tracking_code, order_number=order.order_number, status=order.shipment_status)
+
+
+@ROUTER.post("/leads", status_code=201)
+async def create_lead(
+    lead: api.LeadIn, servers: Servers, principal: Annotated[Principal, Depends(caller("leads:write"))], key: Once
+) -> api.LeadOut:
+    """Say that one is interested in a product."""
+    captured = await _command(servers, principal, "capture_lead", key, lead.model_dump())
+    return api.LeadOut(lead_number=captured["lead_number"], sku=lead.sku, stage="captured", quantity=None)
+
+
+@ROUTER.get("/leads")
+async def list_leads(servers: Servers, principal: Annotated[Principal, Depends(caller("leads:read"))]) -> api.LeadsOut:
+    """The caller's own leads, at most 100."""
+    async with servers.db.tenant(principal.tenant_id) as transaction:
+        rows = await transaction.rows("list_leads", user_id=principal.user_id)
+    return api.LeadsOut(leads=[api.LeadOut(**row._mapping) for row in rows])
+
+
+async def _order(transaction: Transaction, principal: Principal, order_number: str) -> api.OrderOut:
+    row = await transaction.row("find_order", user_id=principal.user_id, order_number=order_number)
     if row is None:
         raise Problem("not-found", "you have no such order")
     return api.OrderOut(**row._mapping)
+
+
+async def _command(
+    servers: Connections, principal: Principal, tool: str, key: str, arguments: dict[str, Any]
+) -> dict[str, Any]:
+    """Have a tool do something for the caller; gives its result. Raises Problem for what the shop will not do."""
+    body = {
+        "tenant_id": str(principal.tenant_id),
+        "user_id": principal.user_id,
+        "key": f"{principal.user_id}/{key}",
+        "arguments": arguments,
+    }
+    response = await servers.tools.post(f"/tools/{tool}", json=body, headers=tracing.headers())
+    response.raise_for_status()
+    result: dict[str, Any] = response.json()
+    if result["ok"]:
+        return result
+    code: str = result["code"]
+    if code.startswith("no-such-"):
+        raise Problem("not-found", f"there is no such {code.removeprefix('no-such-')}")
+    raise Problem(code if code in PROBLEMS else "refused", f"the shop refuses: {code}")

@@ -117,6 +117,12 @@ WHERE tenant_id = :tenant_id AND user_id = :user_id
 ORDER BY created_at DESC, lead_number DESC
 LIMIT 1;
 
+-- name: list_leads
+SELECT lead_number, sku, stage, quantity FROM leads
+WHERE tenant_id = :tenant_id AND user_id = :user_id
+ORDER BY lead_number
+LIMIT 100;
+
 -- name: qualify_lead
 UPDATE leads SET stage = 'qualified', quantity = :quantity, budget_cents = :budget_cents
 WHERE tenant_id = :tenant_id AND lead_number = :lead_number;

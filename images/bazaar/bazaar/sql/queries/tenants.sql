@@ -62,3 +62,8 @@ SELECT ordinal, role, channel, content AS text, episode_id, created_at FROM mess
 WHERE tenant_id = :tenant_id AND conversation = :conversation AND ordinal > :after
 ORDER BY ordinal
 LIMIT :limit;
+
+-- name: sum_usage
+SELECT count(*) AS episodes, cast(coalesce(sum(prompt_tokens), 0) AS bigint) AS prompt_tokens,
+       cast(coalesce(sum(completion_tokens), 0) AS bigint) AS completion_tokens
+FROM usage WHERE tenant_id = :tenant_id;
