@@ -12,6 +12,8 @@ VENV := .venv
 PYTHON := $(VENV)/bin/python
 LOCK := requirements/dev.txt
 STAMP := $(VENV)/.installed-$(shell cat $(LOCK) pyproject.toml | sha256sum | cut -c1-16)
+TRAINING := build/training
+TRAINED := images/bazaar/training
 FAKE_NODES ?= 0
 FAULTS ?=
 OBSERVE ?=
@@ -96,6 +98,15 @@ demo: install $(if $(OBSERVE),jaeger) ## the example platform, a suite, a verdic
 faults: $(STAMP) ## the faults that can be planted in the example platform, and what must catch each
 	$(PYTHON) images/bazaar/cards.py
 
+.PHONY: bazaar-router-card
+bazaar-router-card: $(TRAINING)/.installed ## retrain the example platform's router: its card, or what of it does not hold; WRITE=1 keeps it
+	PYTHONPATH=images/bazaar $(TRAINING)/bin/python -m training $(if $(WRITE),--write)
+
+$(TRAINING)/.installed: $(TRAINED)/requirements.txt
+	python3.11 -m venv $(TRAINING)
+	$(TRAINING)/bin/pip install --quiet --disable-pip-version-check --require-hashes --requirement $<
+	@touch $@
+
 .PHONY: bench-latency
 bench-latency: install ## TestRun created -> its pod exists, beside a bare Job
 	$(WITH_CLUSTER) PYTHONPATH=tests $(PYTHON) tests/bench/latency.py
@@ -124,6 +135,7 @@ lock: $(STAMP) ## choose the newest allowed versions for requirements/*.txt
 	$(LOCKED) --upgrade --all-extras images/bazaar/requirements.in images/cassette/requirements.in --output-file requirements/dev.txt
 	$(subst pyproject.toml,,$(LOCKED)) --upgrade images/bazaar/requirements.in --output-file images/bazaar/requirements.txt
 	$(subst pyproject.toml,,$(LOCKED)) --upgrade images/cassette/requirements.in --output-file images/cassette/requirements.txt
+	$(subst pyproject.toml,,$(LOCKED)) --upgrade $(TRAINED)/requirements.in --output-file $(TRAINED)/requirements.txt
 
 $(STAMP): $(LOCK) pyproject.toml
 	@command -v python3.11 >/dev/null || { echo "python3.11 is missing: on Debian 12, apt-get install python3.11 python3.11-venv" >&2; exit 1; }

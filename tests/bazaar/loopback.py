@@ -191,10 +191,9 @@ def platform() -> Iterator[Platform]:
         traces = stack.enter_context(collector())
         sink = stack.enter_context(roles({"logsink": free_port()}, folder, environment))
         environment |= {"BAZAAR_OTLP_URL": traces.url, "BAZAAR_LOGS_URL": sink["logsink"]}
-        ports = {name: free_port() for name in ("gateway", "orchestrator", "tools", "model", "dlq")}
-        called = ("tools", "model", "orchestrator")
+        ports = {name: free_port() for name in ("gateway", "orchestrator", "router", "tools", "model", "dlq")}
+        called = ("orchestrator", "router", "tools", "model")
         environment |= {f"BAZAAR_{name.upper()}_URL": f"http://127.0.0.1:{ports[name]}" for name in called}
-        environment["BAZAAR_ROUTER_URL"] = f"http://127.0.0.1:{free_port()}"  # nobody is there: the model decides
         urls = stack.enter_context(roles(ports, folder, environment))
         yield Platform(
             {**sink, **urls, "nats": environment["BAZAAR_NATS_URL"]},

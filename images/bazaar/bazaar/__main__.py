@@ -8,6 +8,7 @@ from bazaar import logs
 ROLES = {
     "gateway": "bazaar.gateway.app",
     "orchestrator": "bazaar.orchestrator.app",
+    "router": "bazaar.router.app",
     "tools": "bazaar.tools.app",
     "model": "bazaar.model.app",
     "logsink": "bazaar.logsink",

@@ -2,11 +2,12 @@
 
 A text is an opening, a sentence of context, a core that decides the label, and a closing; all but the core may be
 missing. Openings, contexts and closings are shared by all labels and full of their vocabulary, so a text about a refund
-may well tell of an order and a payment. A core is composed by grammar.yaml or is a line of phrases/LABEL.txt. A composed
-template is in one split only, though its pieces may be in others; a line shares nothing with any other, so these are
-the cores that a router finds hard.
+may well tell of an order and a payment. A core is composed by grammar.yaml or is a line of phrases/LABEL.txt. A
+composed template is in one split only, though its pieces may be in others; a line shares nothing with any other, so
+these are the cores that a router finds hard.
 """
 
+import itertools
 import random
 import re
 from dataclasses import dataclass
@@ -54,6 +55,7 @@ class Example:
     text: str
     label: str
     templates: frozenset[str]
+    """Each as `_key` writes it."""
 
 
 class Writer:
@@ -64,7 +66,9 @@ class Writer:
         self._chance = random.Random(f"{SEED}/{split.name}")
         self._grammar: dict[str, list[str]] = _load("grammar.yaml")
         self._slots: dict[str, list[str]] = _load("slots.yaml")
-        self._lines = {path.stem: self._own(path) for path in sorted(FOLDER.glob("phrases/*.txt"))}
+        files = sorted(FOLDER.glob("phrases/*.txt"))
+        self._lines = {path.stem: self._own(path) for path in files}
+        self._taken = {_key(phrase) for path in files for line in _read(path) for phrase in _variants(line)}
 
     def write(self, label: str) -> Example:
         """One text about a label."""
@@ -76,13 +80,15 @@ class Writer:
             parts.insert(0, self._choose("openings"))
         if chance.random() < 0.25:
             parts.append(self._choose("closings"))
-        text = re.sub(r"\{(\w+)\}", lambda slot: chance.choice(self._slots[slot[1]]), self._join(parts))
+        marks = (chance.choice(["", "", ".", "?", "!"]) if part[-1] not in ".,!?:" else "" for part in parts)
+        text = " ".join(part + mark for part, mark in zip(parts, marks, strict=True))
+        text = re.sub(r"\{(\w+)\}", lambda slot: chance.choice(self._slots[slot[1]]), text)
         wrong = chance.random() < self._split.noise
         label = chance.choice([x for x in LABELS if x != label]) if wrong else label
-        return Example(self._disturb(text), label, frozenset(parts))
+        return Example(self._disturb(text), label, frozenset(map(_key, parts)))
 
     def _own(self, path: Path) -> list[str]:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = _read(path)
         random.Random(f"{SEED}/{path.stem}").shuffle(lines)
         return [line for place, line in enumerate(lines) if place * 100 // len(lines) in self._split.shares]
 
@@ -91,7 +97,7 @@ class Writer:
         return self._choose(kind) if alone else self._compose(kind)
 
     def _choose(self, kind: str) -> str:
-        return self._chance.choice(self._lines[kind])
+        return self._chance.choice(_variants(self._chance.choice(self._lines[kind])))
 
     def _compose(self, label: str) -> str:
         while True:
@@ -99,16 +105,9 @@ class Writer:
             while name := re.search(r"<(\w+)>", text):
                 text = text[: name.start()] + self._chance.choice(self._grammar[name[1]]) + text[name.end() :]
             text = " ".join(text.split())
-            if crc32(f"{SEED}/{text}".encode()) % 100 in self._split.shares:
+            key = _key(text)
+            if key not in self._taken and crc32(f"{SEED}/{key}".encode()) % 100 in self._split.shares:
                 return text
-
-    def _join(self, parts: list[str]) -> str:
-        text = " ".join(part if part.endswith((".", ",", "!", ":")) else part + self._mark() for part in parts)
-        text = re.sub(r"\[([^\[\]]*\|[^\[\]]*)\]", lambda either: self._chance.choice(either[1].split("|")), text)
-        return " ".join(text.split())
-
-    def _mark(self) -> str:
-        return self._chance.choice(["", "", ".", "?", "!"])
 
     def _disturb(self, text: str) -> str:
         """Sometimes a typing mistake, sometimes no capitals."""
@@ -131,6 +130,21 @@ def generate(split: Split) -> tuple[Example, ...]:
     examples = list(found.values())
     random.Random(f"{SEED}/{split.name}/order").shuffle(examples)
     return tuple(examples)
+
+
+def _key(template: str) -> str:
+    """A template without capitals and without the mark at its end: what differs in these only is one template."""
+    return template.casefold().rstrip(" .,!?:")
+
+
+def _variants(line: str) -> list[str]:
+    """What a line with [one|or the other] stands for."""
+    parts = [part.split("|") for part in re.split(r"\[([^\[\]]*\|[^\[\]]*)\]", line)]
+    return [" ".join("".join(chosen).split()) for chosen in itertools.product(*parts)]
+
+
+def _read(path: Path) -> list[str]:
+    return path.read_text(encoding="utf-8").splitlines()
 
 
 def _load(name: str) -> dict[str, list[str]]:

@@ -7,8 +7,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
 
-from bazaar.router.classifier import Classifier, Decision
-from training.corpus import Example
+from bazaar.router.classifier import Decision
 
 PATH = Path(__file__).with_name("golden.jsonl.gz")
 
@@ -30,11 +29,6 @@ def golden(text: str, label: str, decision: Decision) -> Golden:
     """The line of a decision."""
     probability = decision.probabilities[decision.agent]
     return Golden(text=text, label=label, agent=decision.agent, exit=decision.exit, probability=probability)
-
-
-def decided(classifier: Classifier, examples: Sequence[Example]) -> list[Golden]:
-    """The lines for examples."""
-    return [golden(e.text, e.label, classifier.decide(e.text)) for e in examples]
 
 
 def read() -> tuple[str, list[Golden]]:

@@ -7,6 +7,7 @@ from process to process.
 import re
 import unicodedata
 from collections.abc import Iterator
+from itertools import pairwise
 from zlib import crc32
 
 import numpy as np
@@ -24,7 +25,7 @@ def features(text: str) -> NDArray[np.int64]:
 
 def _grams(text: str) -> Iterator[str]:
     words = ["^", *re.findall(r"\w+|\?", _normal(text)), "$"]
-    for first, second in zip(words, words[1:], strict=False):
+    for first, second in pairwise(words):
         yield f"2 {first} {second}"
     for word in words[1:-1]:
         yield f"1 {word}"
