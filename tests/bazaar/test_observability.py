@@ -58,7 +58,7 @@ def test_a_message_is_one_trace_with_one_root(bazaar: Platform, shop: Shop) -> N
     spans = bazaar.traces.trace(trace_id, lambda seen: complete(seen) and "insert_order" in names(seen))
     by_id = {seen.span.span_id: seen for seen in spans}
     assert [(root.role, root.span.name) for root in roots(spans)] == [("gateway", "POST /v1/messages")]
-    assert {seen.role for seen in spans} == {"gateway", "orchestrator", "tools", "model"}
+    assert {seen.role for seen in spans} == {"gateway", "orchestrator", "router", "tools", "model"}
 
     def path(seen: Seen) -> list[str]:
         above = by_id.get(seen.span.parent_span_id)

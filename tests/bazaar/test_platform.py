@@ -152,7 +152,7 @@ def test_prompts_of_two_tenants_with_one_seed_are_equal(bazaar: Platform) -> Non
             shop.say("I want to buy 2 Mug", headers=trace)
             ledger = httpx.get(f"{bazaar.urls['model']}/ledger", params={"trace_id": trace_id}).json()
             keys.append([(call["role"], call["key"]) for call in ledger["calls"]])
-    assert [role for role, _ in keys[0]] == ["route", "plan", "compose"]
+    assert [role for role, _ in keys[0]] == ["plan", "compose"]
     assert keys[0] == keys[1] != keys[2]
 
 

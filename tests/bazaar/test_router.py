@@ -215,7 +215,7 @@ def test_role_decides_and_shows_its_model(bazaar: Platform, healthy: Classifier)
         (json.dumps({"text": "\ufdfa" * MAX_CHARACTERS}).encode(), 200),
         (json.dumps({"text": "a b " * (MAX_CHARACTERS // 4)}).encode(), 200),
         (json.dumps({"text": "a" * (MAX_CHARACTERS + 1)}).encode(), 422),
-        (json.dumps({"text": "a" * 2**20}).encode(), 422),
+        (json.dumps({"text": "a" * 2**20}).encode(), 413),
         (b"[" * 100_000, 400),
     ],
 )
