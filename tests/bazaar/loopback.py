@@ -72,14 +72,16 @@ def need(program: str, how: str) -> str:
 
 
 @contextmanager
-def process(argv: list[str], log: Path, environment: Mapping[str, str], as_uid: int | None = None) -> Iterator[None]:
+def process(
+    argv: list[str], log: Path, environment: Mapping[str, str], as_uid: int | None = None
+) -> Iterator[subprocess.Popen[bytes]]:
     """A process that lives as long as the block; its output goes to `log`."""
     with log.open("ab") as out:
         child = subprocess.Popen(
             argv, stdout=out, stderr=subprocess.STDOUT, env=dict(environment), user=as_uid, cwd=log.parent
         )
     try:
-        yield
+        yield child
     finally:
         child.send_signal(signal.SIGINT if argv[0].endswith("postgres") else signal.SIGTERM)
         try:
@@ -155,6 +157,23 @@ def roles(ports: Mapping[str, int], folder: Path, environment: Mapping[str, str]
         for name, url in urls.items():
             wait_for(name, functools.partial(_ready, url), folder / f"{name}.log")
         yield urls
+
+
+@contextmanager
+def cassette(
+    folder: Path, mock_url: str, live_url: str, **environment: str
+) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
+    """The cassette proxy in front of two model servers, with its cassettes in `folder`; gives its URL and process."""
+    if find_spec("rfc8785") is None:
+        raise RuntimeError("the cassette proxy needs rfc8785: pip install --require-hashes -r requirements/dev.txt")
+    port, log = free_port(), folder / "cassette.log"
+    known = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT / "images" / "cassette"), "CASSETTE_HOST": "127.0.0.1"}
+    known |= {"CASSETTE_PORT": str(port), "CASSETTE_FOLDER": str(folder)}
+    known |= {"CASSETTE_MOCK_URL": mock_url, "CASSETTE_LIVE_URL": live_url}
+    url = f"http://127.0.0.1:{port}"
+    with process([sys.executable, "-m", "cassette"], log, {**known, **environment}) as child:
+        wait_for("cassette", functools.partial(_ready, url), log)
+        yield url, child
 
 
 @contextmanager

@@ -13,12 +13,12 @@ import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 import httpx
+import loopback
 import openai
 import pytest
 from loopback import ROOT, free_port, roles, wait_for
@@ -77,24 +77,9 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[str]]:
 
 @contextmanager
 def proxy(models: list[str], folder: Path, **environment: str) -> Iterator[Proxy]:
-    if find_spec("rfc8785") is None:
-        raise RuntimeError("the cassette proxy needs rfc8785: install requirements/dev.txt again")
-    port = free_port()
-    base = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT / "images/cassette"), "CASSETTE_HOST": "127.0.0.1"}
-    base |= {"CASSETTE_PORT": str(port), "CASSETTE_FOLDER": str(folder), "CASSETTE_ADMIN_KEY": ADMIN["X-Admin-Key"]}
-    base |= {"CASSETTE_MOCK_URL": models[0], "CASSETTE_LIVE_URL": models[1]}
-    log = folder / "log"
-    with log.open("ab") as out:
-        child = subprocess.Popen(
-            [sys.executable, "-m", "cassette"], env={**base, **environment}, stdout=out, stderr=subprocess.STDOUT
-        )
-    try:
-        url = f"http://127.0.0.1:{port}"
-        wait_for("cassette", lambda: httpx.get(f"{url}/readyz").raise_for_status(), log)
-        yield Proxy(url, models[0], models[1], folder, child)
-    finally:
-        child.kill()
-        child.wait(10)
+    key = {"CASSETTE_ADMIN_KEY": ADMIN["X-Admin-Key"]}
+    with loopback.cassette(folder, models[0], models[1], **{**key, **environment}) as (url, process):
+        yield Proxy(url, models[0], models[1], folder, process)
 
 
 @pytest.fixture
@@ -199,7 +184,7 @@ def test_no_secret_reaches_a_cassette(cassette: Proxy, stream: bool) -> None:
         assert cassette.call(body).content == recorded.content
     kept = (cassette.folder / "one.jsonl").read_text()
     assert [secret for secret in planted if secret in kept] == []
-    log = (cassette.folder / "log").read_text()
+    log = (cassette.folder / "cassette.log").read_text()
     assert [secret for secret in planted if secret in log] == []
 
 
@@ -295,7 +280,7 @@ def test_caller_who_leaves_a_hold_frees_it(cassette: Proxy) -> None:
         if httpx.get(f"{cassette.first}/holds").json()["holds"]:
             raise OSError("still held")
 
-    wait_for("the end of the hold", free, cassette.folder / "log")
+    wait_for("the end of the hold", free, cassette.folder / "cassette.log")
 
 
 def test_errors_are_not_recorded(cassette: Proxy) -> None:
@@ -463,10 +448,15 @@ def test_planted_key_without_the_body(models: list[str], tmp_path: Path) -> None
 
 
 def test_planted_live_call(models: list[str], tmp_path: Path) -> None:
-    with proxy(models, tmp_path, FAULTS="cassette_miss_goes_live") as running:
+    port = free_port()
+    planted = {"FAULTS": "cassette_miss_goes_live", "CASSETTE_ACTIVATIONS_PORT": str(port)}
+    with proxy(models, tmp_path, **planted) as running:
         before = running.calls(running.second)
         assert running.call(chat("One?")).json()["system_fingerprint"] == "second"
         assert running.calls(running.second) == before + 1
+        counted = httpx.get(f"http://127.0.0.1:{port}/").text
+        assert 'fault_activations_total{fault="cassette_miss_goes_live"} 1.0' in counted
+        assert "cassette_miss_goes_live" not in httpx.get(f"{running.url}/metrics").text
 
 
 def test_planted_secret(models: list[str], tmp_path: Path) -> None:

@@ -5,9 +5,12 @@ import signal
 import sys
 
 import uvicorn
+from prometheus_client import start_http_server
 from pydantic import ValidationError
 
-from cassette.app import Settings, create_app
+from cassette import faults
+from cassette.app import create_app
+from cassette.settings import Settings
 
 
 def main() -> None:
@@ -23,6 +26,8 @@ def main() -> None:
         raise SystemExit("configuration is incomplete; set these variables:\n  " + "\n  ".join(wrong)) from error
     except ValueError as error:
         raise SystemExit(f"{settings.folder} has a broken cassette: {error}") from error
+    if settings.activations_port:
+        start_http_server(settings.activations_port, settings.host, registry=faults.REGISTRY)
     # After its shutdown uvicorn raises the signal again: an orderly stop is exit code 0.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     uvicorn.run(

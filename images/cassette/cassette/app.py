@@ -2,24 +2,23 @@
 
 import hmac
 import json
+import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from pathlib import Path
 from typing import Annotated, Any
 
 import httpx
-from fastapi import Depends, FastAPI, Header, Request, Response
-from fastapi import Path as InPath
+from fastapi import Depends, FastAPI, Header, Path, Request, Response
 from fastapi.responses import PlainTextResponse
 from prometheus_client import CONTENT_TYPE_LATEST, Counter, generate_latest
-from pydantic import BaseModel, Field, SecretStr
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import BaseModel, Field
 
 from cassette import problems
 from cassette.ceiling import Ceiling
 from cassette.problems import Problem
-from cassette.proxy import Mode, Proxy
+from cassette.proxy import Proxy
 from cassette.redact import Redactor
+from cassette.settings import Mode, Settings
 from cassette.store import Asked, Store, dump, parse
 
 REQUESTS = Counter(
@@ -27,29 +26,8 @@ REQUESTS = Counter(
 )
 MAX_BODY = 2 * 2**20
 MAX_CASSETTE = 64 * 2**20
-UPSTREAM_SECONDS = 150.0
 _NAME = r"^[a-z0-9][a-z0-9_-]{0,63}$"
-Name = Annotated[str, InPath(pattern=_NAME)]
-
-
-class Settings(BaseSettings):
-    """Configuration, from `CASSETTE_*` environment variables."""
-
-    model_config = SettingsConfigDict(env_prefix="CASSETTE_", frozen=True)
-    host: str = "0.0.0.0"  # noqa: S104 - a pod has one address, and clients need it
-    port: int = Field(default=8080, ge=1, le=65535)
-    mock_url: str
-    """The upstream of MOCK, of recordings and of `verify`."""
-    live_url: str | None = None
-    """The upstream of LIVE_SMOKE."""
-    live_key: SecretStr | None = None
-    """What the live upstream is shown as a bearer token."""
-    mode: Mode = "MOCK"
-    """The mode of a call without the header X-Proctor-Mode."""
-    admin_key: SecretStr = Field(min_length=16)
-    folder: Path = Path("/data")
-    max_calls: int = Field(default=100, ge=0)
-    max_tokens: int = Field(default=200_000, ge=0)
+Name = Annotated[str, Path(pattern=_NAME)]
 
 
 class Recording(BaseModel):
@@ -62,10 +40,8 @@ def create_app(settings: Settings) -> FastAPI:
     """The proxy's application. Raises ValueError for a folder with a broken cassette."""
     store = Store(settings.folder)
     ceiling = Ceiling(settings.folder / "live.json", settings.max_calls, settings.max_tokens)
-    client = httpx.AsyncClient(
-        timeout=httpx.Timeout(UPSTREAM_SECONDS, connect=3), limits=httpx.Limits(max_connections=1000)
-    )
-    proxy = Proxy(store, client, ceiling, settings.mock_url, settings.live_url, settings.live_key)
+    client = httpx.AsyncClient(timeout=httpx.Timeout(150, connect=3), limits=httpx.Limits(max_connections=1000))
+    proxy = Proxy(settings, store, ceiling, client)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -163,7 +139,7 @@ def create_app(settings: Settings) -> FastAPI:
 
     @app.get("/readyz", include_in_schema=False)
     async def readyz() -> PlainTextResponse:
-        if not store.writable():
+        if not os.access(settings.folder, os.W_OK):
             raise Problem("not-writable", "the folder of the cassettes cannot be written")
         return PlainTextResponse("ready")
 

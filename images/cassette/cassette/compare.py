@@ -3,7 +3,7 @@
 from itertools import zip_longest
 from typing import Any
 
-from cassette.store import Asked, Interaction, Store
+from cassette.store import Asked, Store
 
 _EXCERPT = 80
 
@@ -35,11 +35,6 @@ def difference(recorded: Any, now: Any, where: str = "body") -> dict[str, Any]:
     one, other = str(recorded), str(now)
     start = max(0, _shared(one.encode("utf-32-le"), other.encode("utf-32-le")) // 4 - _EXCERPT // 4)
     return {"where": where, "recorded": one[start : start + _EXCERPT], "now": other[start : start + _EXCERPT]}
-
-
-def changed(before: Interaction, now: list[str]) -> dict[str, Any]:
-    """How an answer differs from the recorded one."""
-    return {"id": before.id, **difference(before.response.parts, now, "parts")}
 
 
 def _shared(one: bytes, other: bytes) -> int:

@@ -6,7 +6,7 @@ upstream for what they miss. LIVE_SMOKE passes it to the second upstream until a
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
-from typing import Any, Literal
+from typing import Any
 
 import httpx
 from fastapi import Request, Response
@@ -20,9 +20,9 @@ from cassette.ceiling import Ceiling
 from cassette.faults import fault
 from cassette.problems import Problem
 from cassette.redact import Redactor
+from cassette.settings import Mode, Settings
 from cassette.store import Answered, Asked, Interaction, Store, key_of
 
-Mode = Literal["MOCK", "GOLDEN", "LIVE_SMOKE"]
 _PASSED_ON = ("content-type", "traceparent", "tracestate", "baggage")
 _PASSED_BACK = ("content-type", "retry-after")
 _TAIL = 4096
@@ -31,24 +31,15 @@ _TAIL = 4096
 class Proxy:
     """Answers calls from the cassettes and the upstreams."""
 
-    def __init__(
-        self,
-        store: Store,
-        client: httpx.AsyncClient,
-        ceiling: Ceiling,
-        mock_url: str,
-        live_url: str | None,
-        live_key: SecretStr | None,
-    ) -> None:
-        self._store, self._client, self._ceiling = store, client, ceiling
-        self._mock_url, self._live_url, self._live_key = mock_url, live_url, live_key
+    def __init__(self, settings: Settings, store: Store, ceiling: Ceiling, client: httpx.AsyncClient) -> None:
+        self._settings, self._store, self._ceiling, self._client = settings, store, ceiling, client
         self.recording: str | None = None
         """The cassette that is being recorded."""
 
     async def answer(self, request: Request, mode: Mode, asked: Asked, body: bytes) -> tuple[Response, str]:
         """The answer to a call, and what became of it in a word. Raises Problem."""
         if mode == "MOCK":
-            return await self._pass(request, self._mock_url, body), "passed"
+            return _Relay(await self._ask(request, self._settings.mock_url, body)), "passed"
         if mode == "LIVE_SMOKE":
             return await self._live(request, body), "passed"
         redactor, result = Redactor(), "replayed"
@@ -58,13 +49,13 @@ class Proxy:
         except (ValueError, RecursionError) as error:
             raise Problem("malformed-request", f"the body has no canonical form: {type(error).__name__}") from error
         if found is None and self.recording:
-            response = await self._ask(request, self._mock_url, body)
+            response = await self._ask(request, self._settings.mock_url, body)
             if response.status_code != 200:
                 return _Relay(response), "not-recorded"  # an error may be gone when it is asked again
             found, result = await self._record(self.recording, clean, redactor, response, asked), "recorded"
         if found is None:
-            if fault("cassette_miss_goes_live") and self._live_url:
-                return await self._pass(request, self._live_url, body), "passed"
+            if fault("cassette_miss_goes_live") and self._settings.live_url:
+                return _Relay(await self._ask(request, self._settings.live_url, body)), "passed"
             raise Problem(
                 "cassette-miss",
                 "this request was not recorded",
@@ -79,7 +70,7 @@ class Proxy:
         for interaction in list(self._store.cassettes[name].values()):
             asked = interaction.request
             try:
-                url = f"{self._mock_url}{asked.path}"
+                url = f"{self._settings.mock_url}{asked.path}"
                 response = await self._client.request(asked.method, url, json=asked.body)
                 response.raise_for_status()
             except httpx.HTTPError as error:
@@ -89,7 +80,8 @@ class Proxy:
             if now == interaction.response.parts:
                 same += 1
             else:
-                different.append(compare.changed(interaction, now))
+                difference = compare.difference(interaction.response.parts, now, "parts")
+                different.append({"id": interaction.id, **difference})
         return {"same": same, "different": different, "failed": failed}
 
     async def _record(
@@ -110,14 +102,11 @@ class Proxy:
         return interaction
 
     async def _live(self, request: Request, body: bytes) -> Response:
-        if not self._live_url:
+        if not self._settings.live_url:
             raise Problem("no-live-upstream", "LIVE_SMOKE needs CASSETTE_LIVE_URL")
         self._ceiling.take()
-        response = await self._ask(request, self._live_url, body, self._live_key)
+        response = await self._ask(request, self._settings.live_url, body, self._settings.live_key)
         return _Relay(response, lambda tail, length: self._ceiling.spend(answers.tokens(body, tail, length)))
-
-    async def _pass(self, request: Request, url: str, body: bytes) -> Response:
-        return _Relay(await self._ask(request, url, body))
 
     async def _ask(self, request: Request, url: str, body: bytes, key: SecretStr | None = None) -> httpx.Response:
         """Ask an upstream; gives the answer when its head is there. The caller's own credentials go nowhere."""

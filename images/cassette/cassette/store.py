@@ -88,10 +88,6 @@ class Store:
         """The ids of a cassette's interactions that were not replayed since this process started."""
         return [i.id for key, i in sorted(self.cassettes[name].items()) if not self.uses[name, key]]
 
-    def writable(self) -> bool:
-        """Whether cassettes can be stored."""
-        return os.access(self._folder, os.W_OK)
-
 
 def _alike(one: Any, other: Any) -> bool:
     said = {"messages", "input"}
