@@ -21,7 +21,7 @@ import nats.errors
 import redis.exceptions
 import sqlalchemy.exc
 import uvicorn
-from fastapi import Depends, FastAPI, Header, Request, Response
+from fastapi import FastAPI, Header, Request, Response
 from fastapi.exceptions import RequestValidationError, ValidationException, WebSocketRequestValidationError
 from fastapi.responses import JSONResponse, PlainTextResponse
 from fastapi.telemetry import TelemetryConfig
@@ -155,14 +155,6 @@ async def _on_unexpected(request: Request, error: Exception) -> Response:
     return _answer("internal", "unexpected error; it is in the log")
 
 
-async def _only_json(connection: HTTPConnection) -> None:
-    """Refuse a body of another type than JSON before anybody tries to read it."""
-    headers = connection.headers
-    has_body = headers.get("Content-Length", "0") != "0" or "Transfer-Encoding" in headers
-    if has_body and headers.get("Content-Type", "").partition(";")[0].strip().lower() != "application/json":
-        raise Problem("unsupported-media-type", "a body must be application/json")
-
-
 class _Bound:
     """Ends a request whose body is too large without reading it: at its declared length, or where it exceeds it."""
 
@@ -254,7 +246,6 @@ def create_app(
         docs_url=None,
         redoc_url=None,
         telemetry=own,
-        dependencies=[Depends(_only_json)],
         generate_unique_id_function=lambda route: route.name,
     )
     app.add_middleware(_Bound)

@@ -54,6 +54,14 @@ Servers = Annotated[Connections, Depends(_servers)]
 Key = Annotated[str, Depends(_Bearer())]
 
 
+async def only_json(connection: HTTPConnection) -> None:
+    """Let no body of another type than JSON in. Raises Problem `unsupported-media-type`."""
+    headers = connection.headers
+    has_body = headers.get("Content-Length", "0") != "0" or "Transfer-Encoding" in headers
+    if has_body and headers.get("Content-Type", "").partition(";")[0].strip().lower() != "application/json":
+        raise Problem("unsupported-media-type", "a body must be application/json")
+
+
 async def bootstrap(request: Request, key: Key) -> None:
     """Let only the bootstrap key in. Raises Problem `unauthenticated`."""
     if request.method == "DELETE" and fault("route_without_auth") is not None:

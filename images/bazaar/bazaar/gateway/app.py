@@ -6,13 +6,13 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import httpx
-from fastapi import FastAPI
+from fastapi import Depends, FastAPI
 from pydantic import Field, SecretStr
 from redis.asyncio import BlockingConnectionPool, Redis
 
 from bazaar import streams
 from bazaar.db import Database
-from bazaar.gateway.access import Connections
+from bazaar.gateway.access import Connections, only_json
 from bazaar.gateway.hub import Hub
 from bazaar.gateway.quota import Quota
 from bazaar.gateway.routes import admin, conversations, documents, episodes, messages, privacy, shop, stream, usage
@@ -83,7 +83,7 @@ def create_gateway(settings: GatewaySettings) -> FastAPI:
     app.state.servers = servers
     app.state.admin_key = settings.admin_key.get_secret_value()
     for resource in RESOURCES:
-        app.include_router(resource.ROUTER, responses=_ERRORS)
+        app.include_router(resource.ROUTER, dependencies=[Depends(only_json)], responses=_ERRORS)
     return app
 
 
