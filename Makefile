@@ -118,7 +118,7 @@ bench-scale: install ## 1,000 runs to Passed on fake nodes, beside 1,000 bare Jo
 	$(WITH_CLUSTER) PYTHONPATH=tests $(PYTHON) tests/bench/scale.py
 
 .PHONY: bench-bazaar
-bench-bazaar: install ## the example platform from a fresh install: readiness, memory, capacity, CPU, and kill -9 of each pod
+bench-bazaar: install jaeger ## the example platform from a fresh install: readiness, memory, capacity, CPU, and kill -9 of each pod
 	$(WITH_CLUSTER) helm uninstall bazaar --namespace bazaar --ignore-not-found --wait; began=$$(date +%s); \
 	helm upgrade --install bazaar helm/bazaar --namespace bazaar --create-namespace --values build/images.yaml \
 		--values helm/bazaar/values-observability.yaml --wait --timeout 5m; \

@@ -42,7 +42,7 @@ class Collector:
             spans = (span for scope in resource.scope_spans for span in scope.spans)
             self._seen += [Seen(who["service.name"], span) for span in spans]
 
-    def trace(self, trace_id: str, complete: Callable[[list[Seen]], bool], seconds: float = 10) -> list[Seen]:
+    def trace(self, trace_id: str, complete: Callable[[list[Seen]], bool], seconds: float = 20) -> list[Seen]:
         """The spans of a trace once `complete` holds of them, or those that came within `seconds`."""
         deadline = time.monotonic() + seconds
         while True:

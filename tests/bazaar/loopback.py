@@ -51,6 +51,7 @@ class Platform:
             "PROCTOR_TARGET_ADMIN_KEY": self.admin_key,
             "PROCTOR_TARGET_INTERNAL_KEY": self.internal_key,
             "PROCTOR_TARGET_OPS_DSN": self.ops_dsn,
+            "PROCTOR_TARGET_APP_DSN": self.app_dsn,
             "PROCTOR_SEED": str(seed),
         }
 

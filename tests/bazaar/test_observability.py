@@ -55,7 +55,8 @@ def faulty_gateway(bazaar: Platform, folder: Path, fault: str) -> Iterator[Shop]
 def test_a_message_is_one_trace_with_one_root(bazaar: Platform, shop: Shop) -> None:
     trace_id, headers = traced()
     assert shop.say("I want to buy 2 Mug", headers=headers)["state"] == "done"
-    spans = bazaar.traces.trace(trace_id, lambda seen: complete(seen) and "insert_order" in names(seen))
+    arrived = {"insert_order", "POST /v1/chat/completions", "finish_episode"}
+    spans = bazaar.traces.trace(trace_id, lambda seen: complete(seen) and arrived <= names(seen))
     by_id = {seen.span.span_id: seen for seen in spans}
     assert [(root.role, root.span.name) for root in roots(spans)] == [("gateway", "POST /v1/messages")]
     assert {seen.role for seen in spans} == {"gateway", "orchestrator", "router", "tools", "model"}
@@ -65,13 +66,27 @@ def test_a_message_is_one_trace_with_one_root(bazaar: Platform, shop: Shop) -> N
         return [*(path(above) if above else []), seen.span.name]
 
     (insert,) = [seen for seen in spans if seen.span.name == "insert_order"]
+    assert path(insert) == [
+        "POST /v1/messages",
+        "tasks send",
+        "tasks process",
+        "invoke_workflow",
+        "execute_tool place_order",
+        "POST /tools/{tool}",
+        "insert_order",
+    ]
     assert insert.role == "tools"
     assert insert.attributes["db.system.name"] == "postgresql"
     assert insert.attributes["db.operation.name"] == "INSERT"
-    way = path(insert)
-    expected = ["POST /v1/messages", "tasks send", "tasks process", "invoke_workflow", "execute_tool place_order"]
-    expected += ["POST /tools/{tool}", "insert_order"]
-    assert [name for name in way if name in expected] == expected
+    answers = [seen for seen in spans if seen.span.name == "POST /v1/chat/completions"]
+    calls = [by_id[seen.span.parent_span_id] for seen in answers]
+    assert {seen.span.name for seen in calls} == {"chat bazaar-scripted"}
+    assert len(calls) == len({call.span.span_id for call in calls}) >= 2
+    ledger = httpx.get(f"{bazaar.urls['model']}/ledger", params={"trace_id": trace_id}).json()["calls"]
+    tokens = [
+        (call.attributes["gen_ai.usage.input_tokens"], call.attributes["gen_ai.usage.output_tokens"]) for call in calls
+    ]
+    assert sorted(tokens) == sorted((entry["prompt_tokens"], entry["completion_tokens"]) for entry in ledger)
     assert not any(seen.error for seen in spans)
     assert not {name for name in names(spans) if name.startswith("GET /readyz")}
 
@@ -192,6 +207,16 @@ def test_counters_and_durations_are_those_of_the_requests(bazaar: Platform, shop
     requests, observed, seconds = (now - then for now, then in zip(measured(), before, strict=True))
     assert (requests, observed) == (6, 6)
     assert 0 < seconds < spent
+
+
+def test_what_waits_is_sent_when_a_role_ends(bazaar: Platform, tmp_path: Path) -> None:
+    trace_id, headers = traced()
+    with faulty_gateway(bazaar, tmp_path, "") as shop:
+        assert shop.send("Hello", headers=headers).status_code == 202
+    spans = bazaar.traces.trace(trace_id, lambda seen: "POST /v1/messages" in names(seen), seconds=0)
+    assert "POST /v1/messages" in names(spans)
+    query = {"trace_id": trace_id, "contains": "POST /v1/messages"}
+    assert httpx.get(f"{bazaar.urls['logsink']}/logs", params=query).json()["lines"]
 
 
 def test_planted_errors_are_not_counted(bazaar: Platform, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 import threading
@@ -62,6 +63,22 @@ def test_planted_fault_is_caught_and_named(bazaar: Platform, tmp_path: Path) -> 
     assert failed["test_retry_with_the_same_key"] == expected
     caught = {line.removeprefix("AssertionError: ").split(":")[0] for line in failed.values()}
     assert caught == set(CARD["properties"])
+
+
+def test_blind_oracle_is_noticed(bazaar: Platform, tmp_path: Path) -> None:
+    """A suite that sees no rows must not take that for rows that are right."""
+    card = yaml.safe_load((ROOT / "images/bazaar/faults/oracle_blind.yaml").read_text(encoding="utf-8"))
+    healthy = bazaar.suite_environment(seed=11)
+    # As Kubernetes does it: $(NAME) is the value of another variable.
+    blind = {
+        name: re.sub(r"\$\((\w+)\)", lambda other: healthy[other[1]], value)
+        for name, value in card["plant"]["environment"].items()
+    }
+    assert blind == {"PROCTOR_TARGET_OPS_DSN": bazaar.app_dsn}
+    outcomes = run_suite(healthy | blind, tmp_path / "report.xml")
+    assert "passed" not in outcomes.values()
+    caught = {line.removeprefix("AssertionError: ").split(":")[0] for line in outcomes.values()}
+    assert caught >= set(card["properties"])
 
 
 def test_missing_environment_is_an_error(tmp_path: Path) -> None:

@@ -31,6 +31,19 @@ securityContext:
   capabilities: {drop: [ALL]}
 {{- end }}
 
+{{/* The init container that brings the database up to date; whoever comes first does it. */}}
+{{- define "bazaar.migrate" -}}
+- name: migrate
+  image: {{ .Values.images.bazaar }}
+  args: [migrate]
+  envFrom:
+    - secretRef: {name: bazaar-migrate}
+  resources:
+    requests: {cpu: 20m, memory: 96Mi}
+    limits: {memory: 256Mi}
+  {{- include "bazaar.containerSecurity" . | nindent 2 }}
+{{- end }}
+
 {{/* A Service and its headless twin, by which each pod has an address of its own.
      Context: root, name, map of port name to port, and whether a client stays with one pod. */}}
 {{- define "bazaar.services" -}}
@@ -57,8 +70,8 @@ spec:
 {{- end }}
 {{- end }}
 
-{{/* Who may open connections to a component. Context: root, name, list of components; "suite" is a pod of a step that
-     Proctor runs, in whatever namespace, and "everyone" is everyone. */}}
+{{/* Who may open connections to a component. Context: root, name, list of components; "suite" is a pod of a run
+     of Proctor, in whatever namespace, and "everyone" is everyone. */}}
 {{- define "bazaar.networkPolicy" -}}
 {{- $root := index . 0 }}{{ $name := index . 1 }}{{ $clients := index . 2 }}
 {{- if $root.Values.networkPolicy.enabled }}
@@ -80,14 +93,16 @@ spec:
         {{- end }}
     {{- else }}
     - from:
+        {{- with without $clients "suite" }}
         - podSelector:
             matchExpressions:
               - {key: app.kubernetes.io/part-of, operator: In, values: [bazaar]}
-              - {key: app.kubernetes.io/component, operator: In, values: [{{ without $clients "suite" | join ", " }}]}
+              - {key: app.kubernetes.io/component, operator: In, values: [{{ join ", " . }}]}
+        {{- end }}
         {{- if has "suite" $clients }}
         - namespaceSelector: {}
           podSelector:
-            matchLabels: {proctor.dev/role: step}
+            matchExpressions: [{key: proctor.dev/run, operator: Exists}]
         {{- end }}
       ports:
         {{- range $port := index $ 3 }}

@@ -7,10 +7,13 @@
 {{- $at := printf "http://%%s.%s:8080" .Release.Namespace }}
 {{- $roles := fromYaml (include "bazaar.roleTable" .) }}
 {{- if .Values.secondArm.enabled }}
-{{- range $name := list "gateway" "orchestrator" }}
+{{- range $name := list "gateway" "router" "orchestrator" }}
 {{- $twin := deepCopy (index $roles $name) }}
 {{- $_ := set $twin "arm" "b" }}
 {{- $_ := set $twin "image" ($.Values.secondArm.image | default $twin.image) }}
+{{- if eq $name "orchestrator" }}
+{{- $_ := set $twin.env "BAZAAR_ROUTER_URL" (printf $at "router-b") }}
+{{- end }}
 {{- $_ := set $roles (printf "%s-b" $name) $twin }}
 {{- end }}
 {{- end }}
@@ -31,6 +34,12 @@ gateway:
     BAZAAR_POOL_SIZE: {{ .Values.db.poolSize | quote }}
     BAZAAR_TOOLS_URL: {{ printf $at "tools" }}
     BAZAAR_ORCHESTRATOR_URL: {{ printf $at "orchestrator" }}
+router:
+  image: {{ .Values.images.bazaar }}
+  replicas: 1
+  cpu: 20m
+  clients: [orchestrator]
+  env: {}
 orchestrator:
   image: {{ .Values.images.bazaar }}
   replicas: {{ .Values.replicas.orchestrator }}
@@ -40,7 +49,8 @@ orchestrator:
   clients: [gateway]
   env:
     BAZAAR_POOL_SIZE: {{ .Values.db.poolSize | quote }}
-    BAZAAR_MODEL_URL: {{ printf $at "model" }}
+    BAZAAR_MODEL_URL: {{ printf $at "cassette" }}
+    BAZAAR_ROUTER_URL: {{ printf $at "router" }}
     BAZAAR_TOOLS_URL: {{ printf $at "tools" }}
 tools:
   image: {{ .Values.images.bazaar }}
@@ -60,6 +70,14 @@ dlq:
   clients: []
   env:
     BAZAAR_POOL_SIZE: {{ .Values.db.poolSize | quote }}
+cassette:
+  image: {{ .Values.images.cassette }}
+  replicas: 1
+  cpu: 20m
+  alone: true # one store, one writer
+  secret: true
+  clients: [orchestrator]
+  env: {CASSETTE_MOCK_URL: {{ printf $at "model" }}, CASSETTE_LIVE_URL: {{ printf $at "model-second" }}}
 model:
   image: {{ .Values.images.bazaar }}
   replicas: 1
@@ -72,13 +90,13 @@ model-second:
   replicas: 1
   cpu: 10m
   alone: true
-  clients: [orchestrator, cassette]
+  clients: [cassette]
   env: {BAZAAR_LEDGER_PATH: /data/calls.sqlite, BAZAAR_UPSTREAM: second}
 logsink:
   image: {{ .Values.images.bazaar }}
   replicas: 1
   cpu: 20m
   alone: true # one memory
-  clients: [gateway, orchestrator, tools, dlq, model]
+  clients: [gateway, router, orchestrator, tools, dlq, model]
   env: {}
 {{- end }}

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import httpx
+from opentelemetry.trace import SpanKind
 from prometheus_client import Counter
 from pydantic import BaseModel, ValidationError
 
@@ -117,6 +118,15 @@ class ChatModel:
 
     async def answer(self, prompt: Prompt, say: Say | None = None) -> Answer:
         """Ask; for prose that somebody shall hear as it comes, with `say`. Raises ModelError."""
+        # Names of the semantic conventions for generative AI; the provider is whose wire format it is.
+        chat = {"gen_ai.operation.name": "chat", "gen_ai.provider.name": "openai", "gen_ai.request.model": MODEL}
+        with tracing.span(f"chat {MODEL}", SpanKind.CLIENT, chat) as current:
+            answer = await self._answer(prompt, say)
+            current.set_attribute("gen_ai.usage.input_tokens", answer.usage.prompt_tokens)
+            current.set_attribute("gen_ai.usage.output_tokens", answer.usage.completion_tokens)
+            return answer
+
+    async def _answer(self, prompt: Prompt, say: Say | None) -> Answer:
         if say:
             async for part in self.stream(prompt):
                 if isinstance(part, Answer):
