@@ -17,6 +17,7 @@ from sqlalchemy import CursorResult, Row, TextClause, text
 from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 
 from bazaar import tracing
+from bazaar.faults import fault
 
 
 def _load_queries() -> Mapping[str, TextClause]:
@@ -80,7 +81,8 @@ class Database:
     async def tenant(self, tenant_id: UUID) -> AsyncIterator[Transaction]:
         """A transaction that sees and writes one tenant; commits at the end, rolls back on an exception."""
         async with self._engine.begin() as connection:
-            await connection.execute(QUERIES["set_tenant"], {"tenant_id": str(tenant_id)})
+            local = fault("session_tenant") is None
+            await connection.execute(QUERIES["set_tenant"], {"tenant_id": str(tenant_id), "local": local})
             yield Transaction(connection, tenant_id)
 
     @asynccontextmanager
@@ -92,6 +94,8 @@ class Database:
     async def ping(self) -> None:
         """Raise if the database does not answer or has no schema."""
         async with self.without_tenant() as transaction:
+            if fault("set_role_leak") is not None:
+                await transaction.run("become_reporter")
             await transaction.row("ping")
 
     async def close(self) -> None:

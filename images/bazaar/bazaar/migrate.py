@@ -1,18 +1,21 @@
 """Bring the database to the current schema.
 
 It runs before every pod of the platform that uses the database, so it must be safe to repeat and to run in several
-pods at once: an advisory lock serializes it, and each numbered file is applied once and recorded by its hash.
+pods at once: an advisory lock serializes it, and each numbered file is applied once and recorded by its hash. Faults
+that are planted in the schema (`sql/faults/`) come and go with FAULTS.
 """
 
 import hashlib
 import logging
 import time
 from importlib import resources
+from importlib.resources.abc import Traversable
 
 import psycopg
 from psycopg import sql
 from pydantic import SecretStr
 
+from bazaar.faults import fault
 from bazaar.settings import Settings
 
 LOG = logging.getLogger(__name__)
@@ -60,6 +63,27 @@ def migrate(settings: MigrateSettings) -> None:
                 connection.execute(file.read_bytes())
                 connection.execute("INSERT INTO migrations VALUES (%s, %s)", (file.name, digest))
                 LOG.info("applied %s", file.name)
+        connection.execute("RESET ROLE")
+        for file in sorted((files / "faults").iterdir(), key=lambda f: f.name):
+            _plant(connection, file, f"faults/{file.name}" in applied)
+
+
+def _plant(connection: psycopg.Connection, file: Traversable, is_planted: bool) -> None:
+    """Apply the first half of a planted fault of the schema, or take it back by the second, as FAULTS says now.
+
+    The log is silent: it is a surface that suites read.
+    """
+    wanted = fault(file.name.removesuffix(".sql")) is not None
+    if wanted == is_planted:
+        return
+    source = file.read_text(encoding="utf-8")
+    plant, revert = source.split("-- revert\n")
+    connection.execute((plant if wanted else revert).encode())
+    if wanted:
+        digest = hashlib.sha256(source.encode()).hexdigest()
+        connection.execute("INSERT INTO bazaar.migrations VALUES (%s, %s)", (f"faults/{file.name}", digest))
+    else:
+        connection.execute("DELETE FROM bazaar.migrations WHERE name = %s", (f"faults/{file.name}",))
 
 
 def _connect(dsn: str) -> psycopg.Connection:

@@ -6,6 +6,7 @@ from typing import Annotated
 from fastapi import APIRouter, Depends
 
 from bazaar import retrieval
+from bazaar.faults import fault
 from bazaar.gateway import api
 from bazaar.gateway.access import Servers, caller
 from bazaar.gateway.keys import Principal
@@ -43,6 +44,8 @@ async def search_documents(
     wanted: api.SearchIn, servers: Servers, principal: Annotated[Principal, Depends(caller("documents:read"))]
 ) -> api.HitsOut:
     """The passages nearest to a text, of documents that the caller may read."""
-    async with servers.db.tenant(principal.tenant_id) as transaction:
+    planted = fault("session_tenant") is not None
+    context = servers.db.without_tenant() if planted else servers.db.tenant(principal.tenant_id)
+    async with context as transaction:
         hits = await retrieval.search(transaction, principal.user_id, wanted.text, wanted.limit)
     return api.HitsOut(hits=[api.HitOut(**asdict(hit)) for hit in hits])

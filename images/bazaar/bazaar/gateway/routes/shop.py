@@ -27,6 +27,9 @@ async def list_orders(servers: Servers, principal: Reader) -> api.OrdersOut:
         await asyncio.sleep(int(slow) / 1000)
     async with servers.db.tenant(principal.tenant_id) as transaction:
         rows = await transaction.rows("list_orders", user_id=principal.user_id)
+        if fault("query_per_row") is not None:
+            for row in rows:
+                await transaction.row("find_order", user_id=principal.user_id, order_number=row.order_number)
     return api.OrdersOut(orders=[api.OrderOut(**row._mapping) for row in rows])
 
 

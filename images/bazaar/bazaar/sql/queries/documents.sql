@@ -16,13 +16,14 @@ FROM unnest(cast(:ids AS text[]), cast(:ordinals AS integer[]), cast(:bodies AS 
             cast(:embeddings AS text[])) AS c (document_id, chunk, body, readers, embedding);
 
 -- name: find_readable
+-- In a search the tenant is the policies' business alone: they are part of the query as the index sees it.
 WITH me AS (
-  SELECT array_append(array_agg('group:' || group_id) FILTER (WHERE group_id IS NOT NULL), 'user:' || cast(:user_id AS text)) AS names
-  FROM memberships WHERE tenant_id = :tenant_id AND user_id = :user_id
+  SELECT array_append(array_agg('group:' || group_id), 'user:' || cast(:user_id AS text)) AS names
+  FROM memberships WHERE user_id = :user_id
 )
 SELECT me.names, (
   SELECT count(*) FROM (
-    SELECT FROM chunks WHERE tenant_id = :tenant_id AND (readers IS NULL OR readers && me.names) LIMIT :enough
+    SELECT FROM chunks WHERE (readers IS NULL OR readers && me.names) LIMIT :enough
   ) AS counted
 ) AS chunks
 FROM me;
@@ -37,21 +38,21 @@ SELECT set_config('hnsw.iterative_scan', :iterative_scan, true), set_config('hns
 
 -- name: nearest_chunks
 WITH nearest AS MATERIALIZED (
-  SELECT document_id, chunk, body, embedding <=> cast(:embedding AS vector) AS distance FROM chunks
-  WHERE tenant_id = :tenant_id AND (readers IS NULL OR readers && cast(:names AS text[]))
+  SELECT tenant_id, document_id, chunk, body, embedding <=> cast(:embedding AS vector) AS distance FROM chunks
+  WHERE (readers IS NULL OR readers && cast(:names AS text[]))
   ORDER BY embedding <=> cast(:embedding AS vector)
   LIMIT :limit
 )
-SELECT n.document_id, n.chunk, d.title, n.body, n.distance
-FROM nearest n JOIN documents d ON d.tenant_id = :tenant_id AND d.document_id = n.document_id;
+SELECT document_id, n.chunk, d.title, n.body, n.distance
+FROM nearest n JOIN documents d USING (tenant_id, document_id);
 
 -- name: nearest_of_few_chunks
 -- Exact: an expression that is not the index's own is sorted by.
 WITH nearest AS MATERIALIZED (
-  SELECT document_id, chunk, body, embedding <=> cast(:embedding AS vector) AS distance FROM chunks
-  WHERE tenant_id = :tenant_id AND (readers IS NULL OR readers && cast(:names AS text[]))
+  SELECT tenant_id, document_id, chunk, body, embedding <=> cast(:embedding AS vector) AS distance FROM chunks
+  WHERE (readers IS NULL OR readers && cast(:names AS text[]))
   ORDER BY (embedding <=> cast(:embedding AS vector)) + 0, document_id, chunk
   LIMIT :limit
 )
-SELECT n.document_id, n.chunk, d.title, n.body, n.distance
-FROM nearest n JOIN documents d ON d.tenant_id = :tenant_id AND d.document_id = n.document_id;
+SELECT document_id, n.chunk, d.title, n.body, n.distance
+FROM nearest n JOIN documents d USING (tenant_id, document_id);

@@ -1,5 +1,8 @@
 -- name: set_tenant
-SELECT set_config('bazaar.tenant', :tenant_id, true);
+SELECT set_config('bazaar.tenant', :tenant_id, :local);
+
+-- name: become_reporter
+SET ROLE bazaar_report;
 
 -- name: ping
 SELECT tenant_id FROM tenants LIMIT 1;
