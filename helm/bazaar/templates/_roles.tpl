@@ -83,7 +83,7 @@ model:
   replicas: 1
   cpu: 30m
   alone: true # one ledger, one writer
-  clients: [orchestrator]
+  clients: [cassette]
   env: {BAZAAR_LEDGER_PATH: /data/calls.sqlite, BAZAAR_UPSTREAM: first}
 model-second:
   image: {{ .Values.images.bazaar }}
