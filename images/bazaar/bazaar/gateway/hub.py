@@ -197,7 +197,8 @@ class _Connection:
             self._unawaited.add(asyncio.ensure_future(self._websocket.send_text(text)))
             return
         try:
-            async with asyncio.timeout(STALL_SECONDS) as self._stall:
+            patience = None if fault("ws_unbounded_queue") is not None else STALL_SECONDS
+            async with asyncio.timeout(patience) as self._stall:
                 await self._websocket.send_text(text)
         except TimeoutError:
             raise _SlowReader from None
