@@ -19,6 +19,8 @@ from bazaar.safety.pii import Redactor
 from bazaar.streams import EVENTS, Frame, event_subject
 
 SETTLE_SECONDS = 5.0
+MAX_WAITING = 200
+"""Frames of one episode on their way. A connection has 4,000, and would wait for ever if they were lost."""
 
 
 class Frames:
@@ -44,8 +46,11 @@ class Frames:
         headers = {"Nats-Msg-Id": f"{self._id}.{self.count}"}
         if fault("frames_repeated") is not None:
             headers = {}
-        sent = self._js.publish_async(self._subject, frame.model_dump_json().encode(), SETTLE_SECONDS, headers=headers)
-        self._waiting.append(await sent)
+        self._waiting.append(
+            await self._js.publish_async(self._subject, frame.model_dump_json().encode(), headers=headers)
+        )
+        if len(self._waiting) >= MAX_WAITING:
+            await self._acknowledged()
 
     async def say(self, part: str) -> None:
         """Publish the next part of a reply as `progress`, redacted."""
@@ -58,6 +63,9 @@ class Frames:
         rest = self._progress.rest()
         if rest:
             await self.publish("progress", text=rest)
+        await self._acknowledged()
+
+    async def _acknowledged(self) -> None:
         async with asyncio.timeout(SETTLE_SECONDS):
             await asyncio.gather(*self._waiting)
         self._waiting.clear()

@@ -51,13 +51,15 @@ async def _ended_episode(
     events = await servers.nats.subscribe(subject)
     try:
         await servers.nats.flush(5)  # the server knows of us before we look again, so no end is missed
+        kind = "ended"
         while True:
-            episode = await _episode(servers, principal, episode.episode_id)
+            if kind == "ended":
+                episode = await _episode(servers, principal, episode.episode_id)
             left = deadline - asyncio.get_running_loop().time()
             if episode.state not in ("queued", "running") or left <= 0:
                 return episode
             try:
-                await events.next_msg(timeout=left)
+                kind = streams.Frame.model_validate_json((await events.next_msg(timeout=left)).data).type
             except nats.errors.TimeoutError:
                 return episode
     finally:
