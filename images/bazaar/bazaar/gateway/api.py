@@ -12,7 +12,6 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
-    Strict,
     model_validator,
 )
 
@@ -26,6 +25,12 @@ MAX_INTEGER = 2**31 - 1
 def _is_text(value: Any) -> Any:
     if not isinstance(value, str):
         raise ValueError("must be a text")
+    return value
+
+
+def _is_number(value: Any) -> Any:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise ValueError("must be a number")
     return value
 
 
@@ -43,8 +48,8 @@ OrderNumber = Annotated[str, Field(pattern=r"^[0-9]{4,10}-[0-9]{1,6}$")]
 TrackingCode = Annotated[str, Field(pattern=r"^TR[0-9]{4,10}-[0-9]{1,6}$")]
 ShipmentStatus = Literal["preparing", "shipped", "cancelled"]
 Ordinal = Annotated[int, Field(ge=1, json_schema_extra={"maximum": MAX_INTEGER}), AfterValidator(_storable)]
-Integer = Annotated[int, Strict()]
-"""A number in a body: "1" and true are none."""
+Integer = Annotated[int, BeforeValidator(_is_number)]
+"""A number in a body: "1" and true are none, 1.0 is one."""
 Moment = Annotated[AwareDatetime, BeforeValidator(_is_text)]
 
 
@@ -195,7 +200,9 @@ class MessageIn(_Model):
     """What a customer says."""
 
     text: Text
-    conversation: Annotated[Ordinal, Strict()] | None = Field(default=None, description="absent: a new conversation")
+    conversation: Annotated[Ordinal, BeforeValidator(_is_number)] | None = Field(
+        default=None, description="absent: a new conversation"
+    )
     channel: Channel = Channel.WEB
 
     @model_validator(mode="before")

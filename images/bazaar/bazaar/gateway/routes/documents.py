@@ -23,7 +23,7 @@ async def store_documents(
     """Add or replace documents that answers are taken from."""
     ids = [document.document_id for document in batch.documents]
     if len(set(ids)) != len(ids):
-        raise Problem("invalid-request", "a document_id occurs twice")
+        raise Problem("repeated-name", "a document_id occurs twice")
     documents = [retrieval.Document(d.document_id, d.title, d.body, _names(d.readers)) for d in batch.documents]
     async with servers.db.tenant(principal.tenant_id) as transaction:
         await retrieval.store(transaction, documents)
