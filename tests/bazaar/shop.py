@@ -20,12 +20,14 @@ class Shop:
         headers = {"Authorization": f"Bearer {self.keys[user]}", **kwargs.pop("headers", {})}
         return self.http.request(method, path, headers=headers, **kwargs)
 
-    def send(self, text: str, user: str = "alice", headers: dict[str, str] | None = None) -> httpx.Response:
-        return self.request("POST", "/v1/messages", user, json={"text": text}, headers=headers or {})
+    def send(
+        self, text: str, user: str = "alice", headers: dict[str, str] | None = None, **body: Any
+    ) -> httpx.Response:
+        return self.request("POST", "/v1/messages", user, json={"text": text, **body}, headers=headers or {})
 
-    def say(self, text: str, user: str = "alice", headers: dict[str, str] | None = None) -> dict[str, Any]:
+    def say(self, text: str, user: str = "alice", headers: dict[str, str] | None = None, **body: Any) -> dict[str, Any]:
         """Send a message; gives its episode when it has ended."""
-        episode_id = self.send(text, user, headers).raise_for_status().json()["episode_id"]
+        episode_id = self.send(text, user, headers, **body).raise_for_status().json()["episode_id"]
         return self.wait(episode_id, user)
 
     def wait(self, episode_id: str, user: str = "alice") -> dict[str, Any]:

@@ -23,13 +23,16 @@ async def accept(
 ) -> tuple[MessageOut, bool]:
     """Store a message and its task for an arm's orchestrators; gives the episode and whether it is new.
 
-    Raises Problem `idempotency-conflict`, `not-found` (conversation) or `conversation-busy`.
+    Raises Problem `idempotency-conflict`, `not-found` (conversation), `conversation-busy` or
+    `unauthenticated` (the tenant was removed meanwhile).
     """
     if fault("idempotency_ignored") is not None:
         key = None
     request_hash = hashlib.sha256(message.model_dump_json().encode()).digest()
     episode_id = uuid4()
     async with db.tenant(principal.tenant_id) as transaction:
+        if await transaction.row("hold_tenant") is None:
+            raise Problem("unauthenticated", "the tenant was removed", {"WWW-Authenticate": "Bearer"})
         if key is not None:
             claimed = await transaction.row(
                 "claim_idempotency_key",
