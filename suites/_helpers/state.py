@@ -15,7 +15,8 @@ from psycopg import sql
 Row = dict[str, Any]
 
 BOOKKEEPING = frozenset(
-    {"conversations", "episode_steps", "episodes", "idempotency_keys", "messages", "outbox", "tenants", "usage"}
+    {"audit", "conversations", "episode_steps", "episodes", "idempotency_keys", "messages"}
+    | {"outbox", "tenants", "usage"}
 )
 """Tables that change with every message, whatever it is about."""
 VOLATILE = frozenset({"tenant_id", "created_at", "episode_id"})

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from bazaar.orchestrator import steps
 from bazaar.orchestrator.agents import COMPENSATIONS
-from bazaar.orchestrator.llm import Answer, Function, Prompt, Usage
+from bazaar.orchestrator.llm import Answer, Function, Prompt, Say, Usage
 from bazaar.orchestrator.steps import DONE, FIRST, Episode, Output, Outputs, Ports, ToolError
 from bazaar.streams import MAX_DELIVER
 
@@ -31,7 +31,7 @@ class World:
     async def search(self, episode: Episode) -> Output:
         return {"documents": [], "products": []}
 
-    async def answer(self, prompt: Prompt) -> Answer:
+    async def answer(self, prompt: Prompt, say: Say | None = None) -> Answer:
         self.said = prompt.messages
         calls = [Function(name=name, arguments=text) for name, text in BUY] if prompt.step == "plan" else []
         return Answer("" if calls else "Well.", calls, Usage(prompt_tokens=1, completion_tokens=1))
@@ -72,9 +72,7 @@ def test_all_or_nothing(fate: dict[str, str]) -> None:
     try:
         outputs = asyncio.run(run(world, MAX_DELIVER))
     except ToolError:
-        assert (
-            fate["place_order"] == "is silent"
-        )  # nothing to undo: the task becomes a dead letter
+        assert fate["place_order"] == "is silent"  # nothing to undo: the task becomes a dead letter
         return
     silent = fate.get("ship_order") == "is silent" and len(fate) == 1
     assert world.done == ([name for name, _ in BUY] if not fate else ["ship_order"] if silent else [])

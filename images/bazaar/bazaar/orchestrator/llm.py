@@ -14,7 +14,10 @@ from pydantic import BaseModel, ValidationError
 from bazaar import tracing
 
 TOKENS = Counter("llm_tokens_total", "Tokens sent to and received from the model.", ["direction"])
+COST = Counter("llm_cost_usd_total", "Price of what was asked of the model.", ["model"])
 MODEL = "bazaar-scripted"
+INPUT_USD, OUTPUT_USD = 0.15e-6, 0.60e-6
+"""Prices of one token."""
 MODE: ContextVar[str] = ContextVar("MODE", default="MOCK")
 """How the tenant's calls are answered: MOCK, GOLDEN or LIVE_SMOKE. It is no part of a prompt."""
 Say = Callable[[str], Awaitable[None]]
@@ -174,6 +177,7 @@ def _headers() -> dict[str, str]:
 def _counted(answer: Answer) -> Answer:
     TOKENS.labels("input").inc(answer.usage.prompt_tokens)
     TOKENS.labels("output").inc(answer.usage.completion_tokens)
+    COST.labels(MODEL).inc(answer.usage.prompt_tokens * INPUT_USD + answer.usage.completion_tokens * OUTPUT_USD)
     return answer
 
 

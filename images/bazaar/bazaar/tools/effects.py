@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from bazaar.db import Database, Transaction
 from bazaar.faults import fault
+from bazaar.safety import audit
 
 Result = dict[str, Any]
 
@@ -88,6 +89,8 @@ async def once(db: Database, call: Call, kind: str, arguments: Arguments, act: A
             await transaction.run(
                 "insert_ledger", effect_key=call.key, account=account, debit_cents=debit, credit_cents=credit
             )
+        changed = {"result": json.dumps(done.result, sort_keys=True)}
+        await audit.append(transaction, call.user_id, f"effect.{kind}", call.key, changed)
     return done.result
 
 
