@@ -110,7 +110,7 @@ def rewind(bazaar: Platform, shop: Shop, episode: dict[str, Any], step: str, lat
         superuser.execute("SET search_path = bazaar")
         superuser.execute(f"DELETE FROM messages {where} AND role = 'assistant'", values)
         superuser.execute(f"DELETE FROM episode_steps {where} AND step = ANY(%(later)s)", values)
-        undone = "done_at = NULL, output = NULL, calls = NULL, hash = NULL"
+        undone = "done_at = NULL, output = NULL, calls = NULL, state = NULL"
         superuser.execute(f"UPDATE episode_steps SET {undone} {where} AND step = %(step)s", values)
         superuser.execute(f"UPDATE episodes SET state = 'running', reply = NULL {where}", values)
     deliver(bazaar, json.dumps({"tenant_id": shop.tenant_id, "episode_id": episode["episode_id"]}).encode())
