@@ -161,7 +161,7 @@ def test_any_text_can_be_looked_for(shop: Shop, text: str) -> None:
 def test_same_id_twice_is_refused(shop: Shop) -> None:
     document = {"document_id": "d", "title": "T", "body": "B"}
     refused = shop.request("POST", "/v1/documents:batch", json={"documents": [document, document]})
-    assert (refused.status_code, refused.json()["code"]) == (422, "invalid-request")
+    assert (refused.status_code, refused.json()["code"]) == (409, "repeated-name")
 
 
 @pytest.mark.parametrize("body", ["x", "One. Two? Three!", "word " * 799, "x" * 4000, "Sentence. " * 200, "a\nb\n\nc"])
