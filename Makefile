@@ -16,6 +16,10 @@ TRAINING := build/training
 TRAINED := images/bazaar/training
 FAKE_NODES ?= 0
 FAULTS ?=
+SUITES ?= t03
+HEALTHY ?= 1
+FULL ?=
+ARGS ?=
 OBSERVE ?=
 export CLUSTER
 
@@ -90,7 +94,8 @@ jaeger: up ## build the image of Jaeger and load it (4 min the first time)
 .PHONY: demo
 demo: install $(if $(OBSERVE),jaeger) ## the example platform, a suite, a verdict; FAULTS=idempotency_ignored plants a fault; OBSERVE=1 adds Prometheus and Jaeger
 	$(WITH_CLUSTER) helm upgrade --install bazaar helm/bazaar --namespace bazaar --create-namespace \
-		--values build/images.yaml $(if $(OBSERVE),--values helm/bazaar/values-observability.yaml) --set-string faults='$(FAULTS)' --wait --timeout 5m
+		--values build/images.yaml $(if $(OBSERVE),--values helm/bazaar/values-observability.yaml) \
+		--values <($(PYTHON) images/bazaar/cards.py '$(FAULTS)') --wait --timeout 5m
 	$(WITH_CLUSTER) kubectl apply -f suites/t03_journeys/suite.yaml
 	$(WITH_CLUSTER) proctor run journeys -n bazaar --wait --join --timeout 10m
 
@@ -106,6 +111,10 @@ $(TRAINING)/.installed: $(TRAINED)/requirements.txt
 	python3.11 -m venv $(TRAINING)
 	$(TRAINING)/bin/pip install --quiet --disable-pip-version-check --require-hashes --requirement $<
 	@touch $@
+
+.PHONY: matrix
+matrix: install jaeger ## which suite catches which planted fault: SUITES=t01,t03 HEALTHY=1 FULL=1 ARGS=--again
+	$(WITH_CLUSTER) PYTHONPATH=tests:images/bazaar $(PYTHON) -m matrix '$(SUITES)' --healthy $(HEALTHY) $(if $(FULL),--full) $(ARGS)
 
 .PHONY: bench-latency
 bench-latency: install ## TestRun created -> its pod exists, beside a bare Job

@@ -43,7 +43,7 @@ def test_card_is_complete(card: cards.Card) -> None:
 @pytest.mark.parametrize("name", sorted(asked()))
 def test_fault_that_is_not_planted_does_nothing(name: str) -> None:
     assert faults.fault(name) is None
-    assert name not in faults.ACTIVATIONS
+    assert faults.REGISTRY.get_sample_value("fault_activations_total", {"fault": name}) is None
 
 
 def test_a_share_is_of_traces_and_the_same_in_every_role(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -28,8 +28,8 @@ OBSERVED = ("-f", str(ROOT / "helm/bazaar/values-observability.yaml"))
 VALUES = {
     "default": (),
     "observability": OBSERVED,
-    "second arm": (*OBSERVED, "--set", "secondArm.enabled=true,secondArm.faults=x"),
-    "planted": ("--set", "faults=x=1@50,replicas.orchestrator=0,db.poolSize=1,networkPolicy.enabled=false"),
+    "second arm": (*OBSERVED, "--set", "secondArm.enabled=true,faults.gateway-b=x"),
+    "planted": ("--set", "faults.gateway=x=1@50,replicas.orchestrator=0,db.poolSize=1,networkPolicy.enabled=false"),
 }
 
 
@@ -144,11 +144,23 @@ def test_the_second_arm_has_tasks_and_faults_of_its_own() -> None:
         (container,) = deployments[name]["spec"]["template"]["spec"]["containers"]
         arm = {variable["name"]: variable["value"] for variable in container["env"]}.get("BAZAAR_ARM", "a")
         faults = container["envFrom"][-1]["secretRef"]["name"]
-        assert (arm, faults) == (("b", "bazaar-faults-b") if name in twins else ("a", "bazaar-faults-a"))
+        assert (arm, faults) == ("b" if name in twins else "a", f"bazaar-faults-{name}")
         assert container.get("args", ["cassette"]) == [name.removesuffix("-b").removesuffix("-second")]
     secrets = by_name(render(*VALUES["second arm"]), "Secret")
-    planted = {arm: secrets[f"bazaar-faults-{arm}"]["stringData"]["FAULTS"] for arm in "ab"}
-    assert planted == {"a": "", "b": "x"}
+    planted = {name: secrets[f"bazaar-faults-{name}"]["stringData"]["FAULTS"] for name in ("gateway", "gateway-b")}
+    assert planted == {"gateway": "", "gateway-b": "x"}
+    restarted = [
+        name
+        for name, plain in by_name(render(*OBSERVED, "--set", "secondArm.enabled=true"), "Deployment").items()
+        if plain["spec"]["template"] != deployments[name]["spec"]["template"]
+    ]
+    assert restarted == ["gateway-b"]
+
+
+def test_a_fault_of_a_role_that_there_is_not_is_refused() -> None:
+    done = helm("template", "bazaar", str(ROOT / "helm/bazaar"), *IMAGES, "--set", "faults.nobody=x")
+    assert done.returncode != 0
+    assert 'there is no role "nobody"' in done.stderr
 
 
 def test_nobody_reaches_a_pod_but_by_a_policy() -> None:

@@ -6,12 +6,14 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from prometheus_client.parser import text_string_to_metric_families
 
 import cards
 
 ROOT = Path(__file__).resolve().parents[2]
 NAMESPACE = "bazaar"
-ACTIVATIONS_PORT = 9091
+ACTIVATIONS_PORT = 8099
+METRIC = "fault_activations_total"
 
 
 def plant(card: cards.Card | None) -> None:
@@ -35,7 +37,8 @@ def activations(card: cards.Card) -> int | None:
         if pod["metadata"]["labels"].get("app.kubernetes.io/name") in card.roles:
             name = pod["metadata"]["name"]
             path = f"/api/v1/namespaces/{NAMESPACE}/pods/{name}:{ACTIVATIONS_PORT}/proxy/"
-            met += json.loads(run("kubectl", "get", "--raw", path)).get(card.id, 0)
+            for family in text_string_to_metric_families(run("kubectl", "get", "--raw", path)):
+                met += sum(int(s.value) for s in family.samples if s.name == METRIC and s.labels["fault"] == card.id)
     return met
 
 

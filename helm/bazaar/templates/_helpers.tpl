@@ -38,7 +38,7 @@ securityContext:
   args: [migrate]
   envFrom:
     - secretRef: {name: bazaar-migrate}
-    - secretRef: {name: bazaar-faults-a} # the schema is one for both arms
+    - secretRef: {name: bazaar-faults-migrate}
   resources:
     requests: {cpu: 20m, memory: 96Mi}
     limits: {memory: 256Mi}

@@ -7,17 +7,13 @@ every role or in none.
 """
 
 import hashlib
-import json
 import os
-from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from threading import Thread
 from types import MappingProxyType
 
 from opentelemetry import trace
-from typing_extensions import override
+from prometheus_client import CollectorRegistry, Counter
 
 
 @dataclass(frozen=True)
@@ -44,8 +40,9 @@ def parse(text: str) -> Mapping[str, Planted]:
 
 _PLANTED = parse(os.environ.get("FAULTS", ""))
 _SEED = os.environ.get("FAULTS_SEED", "0")
-ACTIVATIONS: Counter[str] = Counter()
-"""How often each planted fault has answered since the process started."""
+REGISTRY = CollectorRegistry()
+"""How often each planted fault was met; apart from the metrics that anybody may read."""
+_MET = Counter("fault_activations_total", "How often each fault was met.", ["fault"], registry=REGISTRY)
 
 
 def fault(name: str) -> str | None:
@@ -53,7 +50,7 @@ def fault(name: str) -> str | None:
     planted = _PLANTED.get(name)
     if planted is None or not _hit(name, planted.permille):
         return None
-    ACTIVATIONS[name] += 1
+    _MET.labels(name).inc()
     return planted.value
 
 
@@ -63,26 +60,3 @@ def _hit(name: str, permille: int) -> bool:
     trace_id = trace.get_current_span().get_span_context().trace_id
     digest = hashlib.sha256(f"{_SEED}/{name}/{trace_id:032x}".encode()).digest()
     return int.from_bytes(digest[:4]) % 1000 < permille
-
-
-class _Activations(BaseHTTPRequestHandler):
-    def do_GET(self) -> None:
-        body = json.dumps(ACTIVATIONS).encode()
-        self.send_response(200)
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    @override
-    def log_message(self, format: str, *args: object) -> None:
-        """Say nothing: logs are a surface that suites read."""
-
-
-def serve_activations(port: int) -> None:
-    """Answer GET on a loopback port of its own with the activations as JSON, in a thread, until the process ends.
-
-    On loopback, because a suite must not reach it; who may look into pods can (`kubectl port-forward`).
-    """
-    server = ThreadingHTTPServer(("127.0.0.1", port), _Activations)
-    Thread(target=server.serve_forever, name="activations", daemon=True).start()

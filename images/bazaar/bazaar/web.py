@@ -26,7 +26,7 @@ from fastapi.exceptions import RequestValidationError, ValidationException, WebS
 from fastapi.responses import JSONResponse, PlainTextResponse
 from fastapi.telemetry import TelemetryConfig
 from opentelemetry.trace import SpanKind
-from prometheus_client import CONTENT_TYPE_LATEST, Counter, Histogram, generate_latest
+from prometheus_client import CONTENT_TYPE_LATEST, Counter, Histogram, generate_latest, start_http_server
 from pydantic import BaseModel, ConfigDict, SecretStr
 from starlette.exceptions import HTTPException
 from starlette.requests import HTTPConnection
@@ -319,7 +319,7 @@ def serve(role: str, app: FastAPI, settings: Settings) -> None:
     tracing.configure(role, settings.otlp_url)
     logs.export(role, settings.logs_url)
     if settings.activations_port:
-        faults.serve_activations(settings.activations_port)
+        start_http_server(settings.activations_port, settings.host, registry=faults.REGISTRY)
     # After its shutdown uvicorn raises the signal again: an orderly stop is exit code 0.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     config = uvicorn.Config(
