@@ -23,7 +23,7 @@ class Card(BaseModel):
     site: str
     """The file, relative to the project's root, and the function or object in it: `path, name`."""
     roles: list[str]
-    """The workloads that restart when it is planted."""
+    """The roles that have it; `migrate` is the schema, for which all that use the database restart."""
     suites: list[str] = Field(min_length=1)
     """The suites that must catch it, `t03` for t03_journeys."""
     properties: list[str] = Field(min_length=1)
