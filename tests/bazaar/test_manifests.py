@@ -90,6 +90,18 @@ def test_pods_are_restricted_bounded_and_probed(manifests: list[Manifest]) -> No
             assert all(probes <= set(container) for container in pod["containers"]), name
 
 
+def test_a_changed_preload_is_another_job() -> None:
+    """The template of a Job is immutable, so an upgrade that changed it in place would be refused."""
+
+    def jobs(*values: str) -> dict[str, Manifest]:
+        return {name: job["spec"]["template"] for name, job in by_name(render(*values), "Job").items()}
+
+    ((name, template),) = jobs().items()
+    assert jobs(*VALUES["second arm"]) == {name: template}
+    ((other, changed),) = jobs("--set", "images.bazaar=bazaar:2").items()
+    assert (other != name, changed != template) == (True, True)
+
+
 def test_services_find_their_pods(manifests: list[Manifest]) -> None:
     services = by_name(manifests, "Service")
     for workload in kinds(manifests, "Deployment", "StatefulSet"):
@@ -238,7 +250,7 @@ def test_all_pods_are_scraped_each_second() -> None:
     assert (scrapes["global"]["scrape_interval"], scrapes["global"]["evaluation_interval"]) == ("1s", "1s")
     jobs = {job["job_name"]: job["dns_sd_configs"][0]["names"] for job in scrapes["scrape_configs"]}
     names = set(by_name(render(*OBSERVED), "Deployment"))
-    assert jobs == {name: [f"{name}-pods.bazaar.svc"] for name in names}
+    assert jobs == {name: [f"{name}-pods.bazaar.svc.cluster.local"] for name in names}
     rules = yaml.safe_load(configuration(*OBSERVED)["alerts.yaml"])["groups"][0]["rules"]
     assert [rule["alert"] for rule in rules] == [
         "ErrorRate",
