@@ -28,9 +28,11 @@ from bazaar.conversations import EPISODES
 from bazaar.db import Database
 from bazaar.faults import fault
 from bazaar.frames import last_frame, publish_end
+from bazaar.problems import Problem
+from bazaar.server import serve
 from bazaar.settings import DatabaseSettings
 from bazaar.streams import DLQ, TASKS, Task
-from bazaar.web import Problem, create_app, internal_only, serve
+from bazaar.web import create_app, internal_only
 
 DEAD_LETTERS = Counter("dlq_messages_total", "Messages moved to the dead-letter queue.")
 NOT_FOUND = 10057

@@ -14,8 +14,10 @@ from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest, ExportLogsServiceResponse
 from pydantic import BaseModel, Field
 
+from bazaar.problems import Problem
+from bazaar.server import serve
 from bazaar.settings import Settings
-from bazaar.web import Problem, create_app, serve
+from bazaar.web import create_app
 
 MAX_BATCH_BYTES = 4 * 1024 * 1024
 MAX_ANSWER = 1000

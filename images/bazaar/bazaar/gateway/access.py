@@ -18,7 +18,7 @@ from bazaar.gateway.hub import Hub
 from bazaar.gateway.keys import Principal, Scope, authenticate
 from bazaar.gateway.quota import Quota
 from bazaar.outbox import Relay
-from bazaar.web import Problem
+from bazaar.problems import Problem
 
 
 class Connections:

@@ -61,18 +61,20 @@ class Channel(StrEnum):
     PHONE = "phone"
 
 
-class _Model(BaseModel):
+class Model(BaseModel):
+    """A closed object."""
+
     model_config = ConfigDict(extra="forbid")
 
 
-class QuotaIn(_Model):
+class QuotaIn(Model):
     """Requests of a tenant in a window of time."""
 
     limit: Integer = Field(ge=1, le=1_000_000)
     window: Integer = Field(ge=1, le=86_400, description="seconds")
 
 
-class UserIn(_Model):
+class UserIn(Model):
     """A user, and what the key may do."""
 
     name: Name
@@ -82,7 +84,7 @@ class UserIn(_Model):
     expires_at: Moment | None = Field(default=None, description="when the key ends")
 
 
-class ProductIn(_Model):
+class ProductIn(Model):
     """A product, and how many of it there are."""
 
     sku: Name
@@ -92,7 +94,7 @@ class ProductIn(_Model):
     ships_to: list[Country] = Field(default=[], max_length=250, description="none: everywhere")
 
 
-class TenantIn(_Model):
+class TenantIn(Model):
     """A tenant to make."""
 
     seed: Integer = Field(ge=0, le=2**63 - 1)
@@ -102,28 +104,28 @@ class TenantIn(_Model):
     products: list[ProductIn] = Field(default=[], max_length=50)
 
 
-class UserOut(_Model):
+class UserOut(Model):
     """A user and the key, which is shown only once."""
 
     name: Name
     key: str
 
 
-class TenantOut(_Model):
+class TenantOut(Model):
     """A tenant that was made."""
 
     tenant_id: UUID
     users: list[UserOut]
 
 
-class ReadersIn(_Model):
+class ReadersIn(Model):
     """Who may read: these users, and the members of these groups."""
 
     users: list[Name] = Field(default=[], max_length=50)
     groups: list[Name] = Field(default=[], max_length=50)
 
 
-class DocumentIn(_Model):
+class DocumentIn(Model):
     """A text that answers may be taken from."""
 
     document_id: Name
@@ -132,26 +134,26 @@ class DocumentIn(_Model):
     readers: ReadersIn | None = Field(default=None, description="absent: everybody of the tenant")
 
 
-class DocumentsIn(_Model):
+class DocumentsIn(Model):
     """Texts to store."""
 
     documents: list[DocumentIn] = Field(min_length=1, max_length=500)
 
 
-class DocumentsOut(_Model):
+class DocumentsOut(Model):
     """How many texts were stored."""
 
     stored: int
 
 
-class SearchIn(_Model):
+class SearchIn(Model):
     """What to look for."""
 
     text: Text
     limit: Integer = Field(default=10, ge=1, le=50)
 
 
-class HitOut(_Model):
+class HitOut(Model):
     """A passage of a document: its place among the document's passages, and how near it is (-1..1)."""
 
     document_id: Name
@@ -161,19 +163,19 @@ class HitOut(_Model):
     score: float
 
 
-class HitsOut(_Model):
+class HitsOut(Model):
     """Passages, nearest first."""
 
     hits: list[HitOut]
 
 
-class TextsIn(_Model):
+class TextsIn(Model):
     """Texts to look at; nothing of them is kept."""
 
     texts: list[Text] = Field(min_length=1, max_length=1000)
 
 
-class SpanOut(_Model):
+class SpanOut(Model):
     """A piece of personal data in a text: its place in characters, and how sure that is (0..1)."""
 
     type: pii.Type
@@ -182,7 +184,7 @@ class SpanOut(_Model):
     score: float
 
 
-class InspectionOut(_Model):
+class InspectionOut(Model):
     """What a text holds, the risk (0..1) that it does harm, and the text as it would be kept."""
 
     spans: list[SpanOut]
@@ -190,13 +192,13 @@ class InspectionOut(_Model):
     redacted: str
 
 
-class InspectionsOut(_Model):
+class InspectionsOut(Model):
     """One inspection for each text, in their order."""
 
     inspections: list[InspectionOut]
 
 
-class MessageIn(_Model):
+class MessageIn(Model):
     """What a customer says."""
 
     text: Text
@@ -214,14 +216,14 @@ class MessageIn(_Model):
         return data
 
 
-class MessageOut(_Model):
+class MessageOut(Model):
     """Where to ask what became of the message."""
 
     episode_id: UUID
     conversation: Ordinal
 
 
-class ConversationOut(_Model):
+class ConversationOut(Model):
     """A conversation, and how many messages it has."""
 
     conversation: Ordinal
@@ -229,14 +231,14 @@ class ConversationOut(_Model):
     created_at: datetime
 
 
-class ConversationsOut(_Model):
+class ConversationsOut(Model):
     """A page of conversations; `next` is the `after` of the page that follows, null on the last."""
 
     conversations: list[ConversationOut]
     next: int | None
 
 
-class SaidOut(_Model):
+class SaidOut(Model):
     """A message of a conversation."""
 
     ordinal: Ordinal
@@ -247,21 +249,21 @@ class SaidOut(_Model):
     created_at: datetime
 
 
-class SaidsOut(_Model):
+class SaidsOut(Model):
     """A page of messages; `next` is the `after` of the page that follows, null on the last."""
 
     messages: list[SaidOut]
     next: int | None
 
 
-class Page(_Model):
+class Page(Model):
     """Which part of a list is wanted."""
 
     after: int = Field(default=0, ge=0, le=MAX_INTEGER, description="the `next` of the page before")
     limit: int = Field(default=50, ge=1, le=100)
 
 
-class EpisodeOut(_Model):
+class EpisodeOut(Model):
     """What became of a message. `reply` is set when `state` is done, `error` when it is failed."""
 
     episode_id: UUID
@@ -270,72 +272,3 @@ class EpisodeOut(_Model):
     intent: str | None
     reply: str | None
     error: str | None
-
-
-class OrderOut(_Model):
-    """An order and its shipment."""
-
-    order_number: OrderNumber
-    sku: Name
-    quantity: int
-    total_cents: int
-    status: Literal["placed", "paid", "shipped", "cancelled", "refunded"]
-    tracking_code: TrackingCode
-    shipment_status: ShipmentStatus
-
-
-class OrdersOut(_Model):
-    """Orders of one user."""
-
-    orders: list[OrderOut]
-
-
-class OrderIn(_Model):
-    """What to order."""
-
-    sku: Name
-    quantity: Integer = Field(ge=1, le=100)
-
-
-class PaymentIn(_Model):
-    """How to pay: with a token of the payment provider, never with a card's number."""
-
-    token: str = Field(pattern=r"^tok_[a-z0-9_]{1,40}$")
-
-
-class ShipmentOut(_Model):
-    """Where an order is."""
-
-    tracking_code: TrackingCode
-    order_number: OrderNumber
-    status: ShipmentStatus
-
-
-class LeadIn(_Model):
-    """What a customer is interested in."""
-
-    sku: Name
-
-
-class LeadOut(_Model):
-    """An interest, and what has become of it."""
-
-    lead_number: str
-    sku: Name
-    stage: Literal["captured", "qualified", "converted"]
-    quantity: int | None
-
-
-class LeadsOut(_Model):
-    """Leads of one user."""
-
-    leads: list[LeadOut]
-
-
-class UsageOut(_Model):
-    """Tokens of all ended episodes, and requests in the quota's current window (null: no quota)."""
-
-    episodes: int
-    prompt_tokens: int
-    completion_tokens: int
-    requests: int | None

@@ -17,8 +17,10 @@ from bazaar.gateway.hub import Hub
 from bazaar.gateway.quota import Quota
 from bazaar.gateway.routes import admin, conversations, documents, episodes, messages, privacy, shop, stream, usage
 from bazaar.outbox import Relay
+from bazaar.problems import ProblemBody
+from bazaar.server import serve
 from bazaar.settings import DatabaseSettings
-from bazaar.web import ProblemBody, create_app, serve
+from bazaar.web import create_app
 
 CALL_SECONDS = 20.0
 RESOURCES = (admin, messages, episodes, conversations, stream, shop, documents, privacy, usage)

@@ -11,7 +11,7 @@ from typing import Literal
 from uuid import UUID
 
 from bazaar.db import Database
-from bazaar.web import Problem
+from bazaar.problems import Problem
 
 Scope = Literal[
     "messages:write",

@@ -13,9 +13,9 @@ from bazaar.db import Database, Transaction
 from bazaar.faults import fault
 from bazaar.gateway.api import MessageIn, MessageOut
 from bazaar.gateway.keys import Principal
+from bazaar.problems import Problem
 from bazaar.safety.pii import redact
 from bazaar.streams import task_subject
-from bazaar.web import Problem
 
 
 async def accept(

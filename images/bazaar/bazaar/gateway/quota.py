@@ -9,7 +9,7 @@ from redis.asyncio import Redis
 
 from bazaar.faults import fault
 from bazaar.gateway.keys import Principal
-from bazaar.web import Problem
+from bazaar.problems import Problem
 
 REJECTIONS = Counter("quota_rejections_total", "Requests refused because a tenant's quota is used up.")
 

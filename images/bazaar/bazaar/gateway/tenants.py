@@ -5,8 +5,8 @@ from uuid import UUID, uuid4
 from bazaar.db import Database
 from bazaar.gateway.api import TenantIn, TenantOut, UserOut
 from bazaar.gateway.keys import hash_key, new_key
+from bazaar.problems import Problem
 from bazaar.safety import audit
-from bazaar.web import Problem
 
 
 async def create(db: Database, tenant: TenantIn) -> TenantOut:

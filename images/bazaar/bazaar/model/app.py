@@ -22,8 +22,9 @@ from bazaar.embedding import embed
 from bazaar.faults import fault
 from bazaar.model import directives, script, wire
 from bazaar.model.ledger import CallRow, Ledger
+from bazaar.server import serve
 from bazaar.settings import Settings
-from bazaar.web import create_app, serve
+from bazaar.web import create_app
 
 LOG = logging.getLogger(__name__)
 JSON, EVENTS = "application/json", "text/event-stream"

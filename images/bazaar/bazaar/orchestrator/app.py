@@ -29,9 +29,10 @@ from bazaar.orchestrator.ports import RouterClient, Shelf, ToolsClient
 from bazaar.orchestrator.replay import replay
 from bazaar.orchestrator.steps import Ports, ToolError
 from bazaar.records import Record, ReplayIn, ReplayOut
+from bazaar.server import serve
 from bazaar.settings import DatabaseSettings
 from bazaar.streams import BACKOFF_SECONDS, MAX_DELIVER, Task
-from bazaar.web import create_app, internal_only, serve
+from bazaar.web import create_app, internal_only
 
 LOG = logging.getLogger(__name__)
 IN_PROGRESS_SECONDS = 0.7

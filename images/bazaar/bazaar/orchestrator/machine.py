@@ -23,8 +23,8 @@ from bazaar.orchestrator import steps
 from bazaar.orchestrator.llm import MODE
 from bazaar.orchestrator.record import Recorder, inputs_of
 from bazaar.orchestrator.steps import DONE, FIRST, Episode, Output, Outputs, Ports
+from bazaar.problems import Problem
 from bazaar.records import Record, Step, state_after, state_before
-from bazaar.web import Problem
 
 LOG = logging.getLogger(__name__)
 DECISIONS = Counter("router_decisions_total", "Messages routed, by the router itself or past it.", ["agent", "exit"])

@@ -19,6 +19,7 @@ from bazaar.orchestrator.agents import AGENTS
 from bazaar.orchestrator.llm import Answer, ModelError, Prompt, Say
 from bazaar.orchestrator.record import Recorder
 from bazaar.orchestrator.steps import DONE, FIRST, Episode, Outputs, Ports
+from bazaar.problems import Problem
 from bazaar.records import (
     Call,
     Difference,
@@ -31,7 +32,6 @@ from bazaar.records import (
     state_before,
 )
 from bazaar.streams import MAX_DELIVER
-from bazaar.web import Problem
 
 MAX_STEPS = 100
 _ID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}|[A-Z]{0,3}\b\d{4,10}-\d{1,6}\b")

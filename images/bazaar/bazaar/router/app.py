@@ -6,8 +6,9 @@ from fastapi import FastAPI
 from pydantic import BaseModel, ConfigDict, Field
 
 from bazaar.router.classifier import Classifier
+from bazaar.server import serve
 from bazaar.settings import Settings
-from bazaar.web import create_app, serve
+from bazaar.web import create_app
 
 
 class RouteIn(BaseModel):

@@ -7,10 +7,12 @@ from fastapi import Depends, FastAPI
 from pydantic import Field, SecretStr, ValidationError
 
 from bazaar.db import Database
+from bazaar.problems import Problem
+from bazaar.server import serve
 from bazaar.settings import DatabaseSettings
 from bazaar.tools import orders, service
 from bazaar.tools.effects import Act, Arguments, Call, Refused, Result, once
-from bazaar.web import Problem, create_app, internal_only, serve
+from bazaar.web import create_app, internal_only
 
 TOOLS: dict[str, tuple[str | None, type[Arguments], Act]] = {
     "place_order": ("order", orders.PlaceOrder, orders.place),

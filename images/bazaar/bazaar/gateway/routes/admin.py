@@ -8,8 +8,8 @@ from fastapi import APIRouter, Depends
 from bazaar import tracing
 from bazaar.gateway import api, tenants
 from bazaar.gateway.access import Servers, bootstrap
+from bazaar.problems import Problem
 from bazaar.records import Record, ReplayIn, ReplayOut
-from bazaar.web import Problem
 
 ROUTER = APIRouter(prefix="/v1/admin", tags=["admin"], dependencies=[Depends(bootstrap)])
 

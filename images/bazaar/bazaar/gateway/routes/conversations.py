@@ -7,7 +7,7 @@ from fastapi import APIRouter, Depends, Query
 from bazaar.gateway import api
 from bazaar.gateway.access import Servers, caller
 from bazaar.gateway.keys import Principal
-from bazaar.web import Problem
+from bazaar.problems import Problem
 
 ROUTER = APIRouter(prefix="/v1", tags=["conversations"])
 Reader = Annotated[Principal, Depends(caller("episodes:read"))]

@@ -10,8 +10,8 @@ from bazaar.faults import fault
 from bazaar.gateway import api
 from bazaar.gateway.access import Servers, caller
 from bazaar.gateway.keys import Principal
+from bazaar.problems import Problem
 from bazaar.safety import audit
-from bazaar.web import Problem
 
 ROUTER = APIRouter(prefix="/v1", tags=["documents"])
 

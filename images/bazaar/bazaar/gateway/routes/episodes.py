@@ -12,7 +12,7 @@ from bazaar import streams
 from bazaar.gateway import api
 from bazaar.gateway.access import Connections, Servers, caller
 from bazaar.gateway.keys import Principal
-from bazaar.web import Problem
+from bazaar.problems import Problem
 
 MAX_WAIT_SECONDS = 30
 ROUTER = APIRouter(prefix="/v1", tags=["episodes"])

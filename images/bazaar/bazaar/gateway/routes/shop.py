@@ -8,10 +8,10 @@ from fastapi import APIRouter, Depends, Header
 from bazaar import tracing
 from bazaar.db import Transaction
 from bazaar.faults import fault
-from bazaar.gateway import api
+from bazaar.gateway import api, shop
 from bazaar.gateway.access import Connections, Servers, caller
 from bazaar.gateway.keys import Principal
-from bazaar.web import PROBLEMS, Problem
+from bazaar.problems import PROBLEMS, Problem
 
 ROUTER = APIRouter(prefix="/v1", tags=["shop"])
 Reader = Annotated[Principal, Depends(caller("orders:read"))]
@@ -20,7 +20,7 @@ Once = Annotated[str, Header(alias="Idempotency-Key", pattern=r"^[!-~]{1,200}$")
 
 
 @ROUTER.get("/orders")
-async def list_orders(servers: Servers, principal: Reader) -> api.OrdersOut:
+async def list_orders(servers: Servers, principal: Reader) -> shop.OrdersOut:
     """The caller's own orders, at most 100."""
     slow = fault("slow_route")
     if slow is not None:
@@ -30,25 +30,25 @@ async def list_orders(servers: Servers, principal: Reader) -> api.OrdersOut:
         if fault("query_per_row") is not None:
             for row in rows:
                 await transaction.row("find_order", user_id=principal.user_id, order_number=row.order_number)
-    return api.OrdersOut(orders=[api.OrderOut(**row._mapping) for row in rows])
+    return shop.OrdersOut(orders=[shop.OrderOut(**row._mapping) for row in rows])
 
 
 @ROUTER.get("/orders/{order_number}")
-async def get_order(order_number: api.OrderNumber, servers: Servers, principal: Reader) -> api.OrderOut:
+async def get_order(order_number: api.OrderNumber, servers: Servers, principal: Reader) -> shop.OrderOut:
     """One of the caller's own orders. Another's order is answered like one that does not exist."""
     async with servers.db.tenant(principal.tenant_id) as transaction:
         return await _order(transaction, principal, order_number)
 
 
 @ROUTER.post("/orders", status_code=201)
-async def place_order(order: api.OrderIn, servers: Servers, principal: Writer, key: Once) -> api.OrderOut:
+async def place_order(order: shop.OrderIn, servers: Servers, principal: Writer, key: Once) -> shop.OrderOut:
     """Order something. Stock is taken at once; payment comes after."""
     placed = await _command(servers, principal, "place_order", key, order.model_dump())
     return await get_order(placed["order_number"], servers, principal)
 
 
 @ROUTER.post("/orders/{order_number}:cancel")
-async def cancel_order(order_number: api.OrderNumber, servers: Servers, principal: Writer, key: Once) -> api.OrderOut:
+async def cancel_order(order_number: api.OrderNumber, servers: Servers, principal: Writer, key: Once) -> shop.OrderOut:
     """Take back an order that is not shipped. Stock is free again, and money that was paid goes back."""
     await _command(servers, principal, "cancel_order", key, {"order_number": order_number})
     return await get_order(order_number, servers, principal)
@@ -56,8 +56,8 @@ async def cancel_order(order_number: api.OrderNumber, servers: Servers, principa
 
 @ROUTER.post("/orders/{order_number}/payments", status_code=201)
 async def pay_order(
-    order_number: api.OrderNumber, payment: api.PaymentIn, servers: Servers, principal: Writer, key: Once
-) -> api.OrderOut:
+    order_number: api.OrderNumber, payment: shop.PaymentIn, servers: Servers, principal: Writer, key: Once
+) -> shop.OrderOut:
     """Pay an order that is placed, as a whole."""
     arguments = {"order_number": order_number, "token": payment.token}
     await _command(servers, principal, "pay_order", key, arguments)
@@ -65,42 +65,42 @@ async def pay_order(
 
 
 @ROUTER.post("/orders/{order_number}/refunds", status_code=201)
-async def refund_order(order_number: api.OrderNumber, servers: Servers, principal: Writer, key: Once) -> api.OrderOut:
+async def refund_order(order_number: api.OrderNumber, servers: Servers, principal: Writer, key: Once) -> shop.OrderOut:
     """Give the money for a paid order back, as a whole."""
     await _command(servers, principal, "refund_order", key, {"order_number": order_number})
     return await get_order(order_number, servers, principal)
 
 
 @ROUTER.get("/shipments/{tracking_code}")
-async def get_shipment(tracking_code: api.TrackingCode, servers: Servers, principal: Reader) -> api.ShipmentOut:
+async def get_shipment(tracking_code: api.TrackingCode, servers: Servers, principal: Reader) -> shop.ShipmentOut:
     """Where an order of the caller's is."""
     async with servers.db.tenant(principal.tenant_id) as transaction:
         order = await _order(transaction, principal, tracking_code.removeprefix("TR"))
-    return api.ShipmentOut(tracking_code=tracking_code, order_number=order.order_number, status=order.shipment_status)
+    return shop.ShipmentOut(tracking_code=tracking_code, order_number=order.order_number, status=order.shipment_status)
 
 
 @ROUTER.post("/leads", status_code=201)
 async def create_lead(
-    lead: api.LeadIn, servers: Servers, principal: Annotated[Principal, Depends(caller("leads:write"))], key: Once
-) -> api.LeadOut:
+    lead: shop.LeadIn, servers: Servers, principal: Annotated[Principal, Depends(caller("leads:write"))], key: Once
+) -> shop.LeadOut:
     """Say that one is interested in a product."""
     captured = await _command(servers, principal, "capture_lead", key, lead.model_dump())
-    return api.LeadOut(lead_number=captured["lead_number"], sku=lead.sku, stage="captured", quantity=None)
+    return shop.LeadOut(lead_number=captured["lead_number"], sku=lead.sku, stage="captured", quantity=None)
 
 
 @ROUTER.get("/leads")
-async def list_leads(servers: Servers, principal: Annotated[Principal, Depends(caller("leads:read"))]) -> api.LeadsOut:
+async def list_leads(servers: Servers, principal: Annotated[Principal, Depends(caller("leads:read"))]) -> shop.LeadsOut:
     """The caller's own leads, at most 100."""
     async with servers.db.tenant(principal.tenant_id) as transaction:
         rows = await transaction.rows("list_leads", user_id=principal.user_id)
-    return api.LeadsOut(leads=[api.LeadOut(**row._mapping) for row in rows])
+    return shop.LeadsOut(leads=[shop.LeadOut(**row._mapping) for row in rows])
 
 
-async def _order(transaction: Transaction, principal: Principal, order_number: str) -> api.OrderOut:
+async def _order(transaction: Transaction, principal: Principal, order_number: str) -> shop.OrderOut:
     row = await transaction.row("find_order", user_id=principal.user_id, order_number=order_number)
     if row is None:
         raise Problem("not-found", "you have no such order")
-    return api.OrderOut(**row._mapping)
+    return shop.OrderOut(**row._mapping)
 
 
 async def _command(

@@ -8,7 +8,7 @@ from bazaar import streams
 from bazaar.gateway import api
 from bazaar.gateway.access import Servers, caller
 from bazaar.gateway.keys import Principal
-from bazaar.web import Problem
+from bazaar.problems import Problem
 
 ROUTER = APIRouter(prefix="/v1")
 
