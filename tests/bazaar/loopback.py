@@ -214,9 +214,16 @@ def platform() -> Iterator[Platform]:
         ports = {name: free_port() for name in ("gateway", "orchestrator", "router", "tools", "model", "dlq")}
         called = ("orchestrator", "router", "tools", "model")
         environment |= {f"BAZAAR_{name.upper()}_URL": f"http://127.0.0.1:{ports[name]}" for name in called}
+        cassettes = folder / "cassettes"
+        cassettes.mkdir()
+        other = {**environment, "BAZAAR_UPSTREAM": "second", "BAZAAR_LEDGER_PATH": str(cassettes / "calls.sqlite")}
+        second = stack.enter_context(roles({"model": free_port()}, cassettes, other))["model"]
+        key = {"CASSETTE_ADMIN_KEY": environment["BAZAAR_ADMIN_KEY"]}
+        proxy, _ = stack.enter_context(cassette(cassettes, environment["BAZAAR_MODEL_URL"], second, **key))
+        environment["BAZAAR_MODEL_URL"] = proxy
         urls = stack.enter_context(roles(ports, folder, environment))
         yield Platform(
-            {**sink, **urls, "nats": environment["BAZAAR_NATS_URL"]},
+            {**sink, **urls, "model2": second, "cassette": proxy, "nats": environment["BAZAAR_NATS_URL"]},
             environment["BAZAAR_ADMIN_KEY"],
             environment["BAZAAR_INTERNAL_KEY"],
             dsn["app"],

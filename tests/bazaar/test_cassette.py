@@ -21,7 +21,8 @@ import httpx
 import loopback
 import openai
 import pytest
-from loopback import ROOT, free_port, roles, wait_for
+from loopback import ROOT, Platform, free_port, roles, wait_for
+from shop import new_shop
 
 ADMIN = {"X-Admin-Key": "a-key-for-tests-only"}
 MODEL = "bazaar-scripted"
@@ -468,3 +469,35 @@ def test_planted_secret(models: list[str], tmp_path: Path) -> None:
 def test_the_proxy_knows_neither_bazaar_nor_proctor() -> None:
     for path in (ROOT / "images/cassette/cassette").glob("*.py"):
         assert not re.search(r"^\s*(from|import) (bazaar|proctor)\b", path.read_text(encoding="utf-8"), re.MULTILINE)
+
+
+def test_golden_of_the_platform(bazaar: Platform) -> None:
+    """What one tenant recorded serves another with the same seed, and nobody is asked; another seed is a miss."""
+    admin = {"X-Admin-Key": bazaar.admin_key}
+    proxy, messages = bazaar.urls["cassette"], ["I want to buy 2 Mug", "Where is my order?", "How are you?"]
+
+    def last(model: str) -> int:
+        count = since = 0
+        while rows := httpx.get(f"{bazaar.urls[model]}/ledger", params={"since": since}).json()["calls"]:
+            count, since = count + len(rows), rows[-1]["sequence"]
+        return count
+
+    with httpx.Client(base_url=bazaar.urls["gateway"], timeout=60) as http:
+        first = new_shop(http, bazaar.admin_key, 77, mode="GOLDEN")
+        httpx.post(f"{proxy}/recording", json={"cassette": "journey"}, headers=admin).raise_for_status()
+        recorded = [first.say(text) for text in messages]
+        httpx.delete(f"{proxy}/recording", headers=admin).raise_for_status()
+        before = last("model"), last("model2")
+        second = new_shop(http, bazaar.admin_key, 77, mode="GOLDEN")
+        replayed = [second.say(text) for text in messages]
+        assert [(e["state"], e["reply"]) for e in replayed] == [(e["state"], e["reply"]) for e in recorded]
+        assert {e["state"] for e in replayed} == {"done"}
+        assert (last("model"), last("model2")) == before
+        assert httpx.get(f"{proxy}/cassettes/journey/usage", headers=admin).json()["unused"] == []
+        live = new_shop(http, bazaar.admin_key, 77, mode="LIVE_SMOKE")
+        assert live.say(messages[2])["reply"] == recorded[2]["reply"]
+        assert (last("model"), last("model2") > before[1]) == (before[0], True)
+        stranger = new_shop(http, bazaar.admin_key, 78, mode="GOLDEN")
+        missed = stranger.say(messages[2])
+        assert (missed["state"], missed["error"]) == ("failed", "step-failed")
+    assert last("model") == before[0]

@@ -56,7 +56,12 @@ def test_a_message_is_one_trace_with_one_root(bazaar: Platform, shop: Shop) -> N
     trace_id, headers = traced()
     assert shop.say("I want to buy 2 Mug", headers=headers)["state"] == "done"
     arrived = {"insert_order", "POST /v1/chat/completions", "finish_episode"}
-    spans = bazaar.traces.trace(trace_id, lambda seen: complete(seen) and arrived <= names(seen))
+
+    def all_there(seen: list[Seen]) -> bool:
+        answers = [s for s in seen if s.span.name == "POST /v1/chat/completions"]  # of the plan and of the reply
+        return complete(seen) and arrived <= names(seen) and len(answers) >= 2
+
+    spans = bazaar.traces.trace(trace_id, all_there)
     by_id = {seen.span.span_id: seen for seen in spans}
     assert [(root.role, root.span.name) for root in roots(spans)] == [("gateway", "POST /v1/messages")]
     assert {seen.role for seen in spans} == {"gateway", "orchestrator", "router", "tools", "model"}
