@@ -184,7 +184,7 @@ def test_the_sink_is_bounded_and_says_what_it_dropped(bazaar: Platform, tmp_path
         assert (kept["first"], kept["last"], len(kept["lines"])) == (16, 20, 5)
         assert sink.get("/logs", params={"trace_id": "02" * 16}).json()["lines"] == []
         assert sink.post("/v1/logs", content=b"\xff\xff").json()["code"] == "malformed-request"
-        assert sink.post("/v1/logs", content=b"0" * (4 * 1024 * 1024 + 1)).json()["code"] == "invalid-request"
+        assert sink.post("/v1/logs", content=b"0" * (2**20 + 1)).json()["code"] == "payload-too-large"
 
 
 def count(metrics: str, name: str, **labels: str) -> float:

@@ -19,7 +19,6 @@ from bazaar.server import serve
 from bazaar.settings import Settings
 from bazaar.web import create_app
 
-MAX_BATCH_BYTES = 4 * 1024 * 1024
 MAX_ANSWER = 1000
 LINE_BYTES = 400
 """What a kept line costs besides its text, about."""
@@ -84,8 +83,6 @@ def create_logsink(settings: LogsinkSettings) -> FastAPI:
 
     @app.post("/v1/logs")
     async def store(request: Request) -> Response:
-        if not 0 <= int(request.headers.get("content-length", -1)) <= MAX_BATCH_BYTES:
-            raise Problem("invalid-request", f"send a Content-Length of at most {MAX_BATCH_BYTES}")
         try:
             kept.add(ExportLogsServiceRequest.FromString(await request.body()))
         except DecodeError as error:
