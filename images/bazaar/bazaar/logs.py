@@ -74,7 +74,9 @@ def export(role: str, url: str | None) -> None:
 
     provider = LoggerProvider(tracing.resource(role))
     exporter = OTLPLogExporter(f"{url.rstrip('/')}/v1/logs")
-    provider.add_log_record_processor(
-        BatchLogRecordProcessor(exporter, schedule_delay_millis=tracing.EXPORT_MILLISECONDS)
+    # Small batches: one of tracebacks must fit into a body.
+    waiting = BatchLogRecordProcessor(
+        exporter, schedule_delay_millis=tracing.EXPORT_MILLISECONDS, max_export_batch_size=128
     )
+    provider.add_log_record_processor(waiting)
     _OUTPUT.sink = provider.get_logger("bazaar")
