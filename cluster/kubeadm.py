@@ -88,7 +88,8 @@ def kubeadm_config(shape: Shape, patches_dir: str) -> str:
         {
             "apiVersion": "kubeproxy.config.k8s.io/v1alpha1",
             "kind": "KubeProxyConfiguration",
-            "mode": "nftables",
+            # Not nftables: on kernel 6.18 its full resync drops elements of its maps, and Services are refused.
+            "mode": "iptables",
             # The conntrack limits are the machine's, not this namespace's.
             "conntrack": {"maxPerCore": 0, "tcpEstablishedTimeout": "0s", "tcpCloseWaitTimeout": "0s"},
         },

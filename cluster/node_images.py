@@ -13,6 +13,7 @@ from cluster.settings import cache_dir
 from cluster.tools import GROUPS, files_key, group_dir, text_key
 
 _CATATONIT = Path("/usr/bin/catatonit")
+_IPTABLES = "apt-get update && apt-get install -y --no-install-recommends iptables conntrack ipset"
 
 
 def recipe(name: str) -> tuple[str, Path]:
@@ -22,10 +23,11 @@ def recipe(name: str) -> tuple[str, Path]:
     if name == "coredns":
         text = 'FROM scratch\nENV PATH=/\nCOPY coredns /coredns\nENTRYPOINT ["/coredns"]\n'
         return text, group_dir(GROUPS["coredns"]) / "coredns"
-    base = "scratch" if name != "kube-proxy" else containers.base_image()  # kube-proxy calls nft
     path = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-    text = f"FROM {base}\nENV PATH={path}\nCOPY {name} /usr/local/bin/{name}\n"
-    return text, group_dir(GROUPS["kubernetes"]) / name
+    text = f"FROM scratch\nENV PATH={path}\n"
+    if name == "kube-proxy":  # it calls iptables
+        text = f"FROM {containers.base_image()}\nRUN {_IPTABLES}\n"
+    return f"{text}COPY {name} /usr/local/bin/{name}\n", group_dir(GROUPS["kubernetes"]) / name
 
 
 def archive(name: str) -> Path:

@@ -57,7 +57,8 @@ def serve(role: str, app: FastAPI, settings: Settings) -> None:
     tracing.configure(role, settings.otlp_url)
     logs.export(role, settings.logs_url)
     if settings.activations_port:
-        start_http_server(settings.activations_port, settings.host, registry=faults.REGISTRY)
+        # On loopback only: suites are not to know.
+        start_http_server(settings.activations_port, "127.0.0.1", registry=faults.REGISTRY)
     # After its shutdown uvicorn raises the signal again: an orderly stop is exit code 0.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     config = uvicorn.Config(

@@ -27,7 +27,7 @@ def main() -> None:
     except ValueError as error:
         raise SystemExit(f"{settings.folder} has a broken cassette: {error}") from error
     if settings.activations_port:
-        start_http_server(settings.activations_port, settings.host, registry=faults.REGISTRY)
+        start_http_server(settings.activations_port, "127.0.0.1", registry=faults.REGISTRY)
     # After its shutdown uvicorn raises the signal again: an orderly stop is exit code 0.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     uvicorn.run(

@@ -55,10 +55,9 @@ _NAMED_PHONE = re.compile(
 )
 _FEWEST_DIGITS = 4
 """An IPv4 address has 4, all others more."""
-_MAYBE = re.compile(r"@|[\da-f]*:[\da-f]*:|\d[\d ./()-]{5,40}\d", re.IGNORECASE)
-"""A quick look: text without this holds no personal data."""
+_SUSPECT = re.compile(r"[\d@:]")
+"""All personal data begins within the word in which the first of these is, at most _LONGEST characters before it."""
 _LONGEST = 64
-"""More characters than personal data with spaces in it has, together with the word that says what it is."""
 _UNSPECIFIED = IPv6Address("::")
 _DIGITS_OF_PHONE = range(8, 21)
 """ITU-T E.164 allows 15; a trunk zero and an extension may come on top."""
@@ -111,33 +110,35 @@ def redact_answer(text: str) -> str:
 
 
 class Redactor:
-    """Redacts a text that comes in parts: what may still become personal data is held back."""
+    """Redacts a text that comes in parts.
+
+    What is told cannot be taken back, so only a harmless beginning is told early: from the word with the first digit,
+    @ or colon on, everything waits for the end, when the text can be judged as a whole.
+    """
 
     def __init__(self) -> None:
-        self._before, self._held = "", ""
+        self._text, self._looked, self._told = "", 0, 0
+        self._suspected = False
 
     def take(self, part: str) -> str:
         """Add a part; gives what can be told now."""
-        self._held += part
-        # A cut between words, so far from the end that what is behind it cannot change what is before it.
-        return self._cut(self._held.rfind(" ", 0, max(len(self._held) - _LONGEST, 0)) + 1)
+        self._text += part
+        if self._suspected:
+            return ""
+        suspect = _SUSPECT.search(self._text, self._looked)
+        self._suspected = suspect is not None
+        self._looked = suspect.start() if suspect else len(self._text)
+        told = self._told
+        # The word before may belong to it, or to what comes; of a longer one, only its end.
+        word = self._text.rfind(" ", told, self._looked) + 1
+        self._told = max(word, self._looked - _LONGEST, told)
+        return self._text[told : self._told]
 
     def rest(self) -> str:
         """What is left at the end of the text."""
-        return self._cut(len(self._held))
-
-    def _cut(self, end: int) -> str:
-        start, end = len(self._before), len(self._before) + end
-        text, told = self._before + self._held, ""
-        for span in inspect(text).spans if end > start and _MAYBE.search(text) else ():
-            if span.start < end < span.end:
-                end = max(span.start, start)
-            elif start <= span.start < end:
-                told += f"{text[start : span.start]}[{span.type}]"
-                start = span.end
-        told += text[start:end]
-        self._before, self._held = text[max(end - _LONGEST, 0) : end], text[end:]
-        return told
+        whole = inspect(self._text).redacted if self._suspected else self._text
+        told, self._told = self._told, len(whole)
+        return whole[told:]
 
 
 def _proposals(text: str) -> Iterator[Span]:
