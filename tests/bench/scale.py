@@ -45,7 +45,18 @@ async def main() -> None:
     finally:
         namespace = await client.get("namespaces", "", NAMESPACE)
         await client.delete("namespaces", "", NAMESPACE, namespace["metadata"]["uid"])
+        await _gone(client)
         await client.close()
+
+
+async def _gone(client: Client) -> None:
+    """Wait until all is deleted, so that a next measurement does not compete with it; at most five minutes."""
+    for _ in range(150):
+        left, _ = await client.list("namespaces", None)
+        if NAMESPACE not in {namespace["metadata"]["name"] for namespace in left}:
+            return
+        await asyncio.sleep(2)
+    print(f"{NAMESPACE} is still being deleted", flush=True)
 
 
 async def _measure(client: Client, count: int, metrics: str | None) -> None:
