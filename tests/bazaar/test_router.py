@@ -138,7 +138,6 @@ Plant = Callable[[str], None]
 
 @pytest.fixture
 def plant(monkeypatch: pytest.MonkeyPatch) -> Plant:
-    monkeypatch.setattr(faults, "ACTIVATIONS", Counter())
     return lambda text: monkeypatch.setattr(faults, "_PLANTED", faults.parse(text))
 
 

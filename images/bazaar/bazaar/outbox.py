@@ -19,9 +19,11 @@ from sqlalchemy import Row
 from bazaar import tracing
 from bazaar.db import Database, Transaction
 from bazaar.faults import fault
+from bazaar.streams import task_subject
 
 LOG = logging.getLogger(__name__)
 SWEEP_SECONDS = 1.0
+BATCH = 100
 
 
 async def enqueue(transaction: Transaction, subject: str, message_id: str, payload: Mapping[str, str | int]) -> bool:
@@ -40,10 +42,10 @@ async def enqueue(transaction: Transaction, subject: str, message_id: str, paylo
 
 
 class Relay:
-    """Moves committed messages to JetStream."""
+    """Moves committed messages to JetStream: the tasks of its own arm, and all events."""
 
-    def __init__(self, db: Database, js: JetStreamContext) -> None:
-        self._db, self._js = db, js
+    def __init__(self, db: Database, js: JetStreamContext, arm: str) -> None:
+        self._db, self._js, self._tasks = db, js, task_subject(arm)
         self._wake = asyncio.Event()
 
     def wake(self) -> None:
@@ -67,12 +69,13 @@ class Relay:
                 await asyncio.sleep(SWEEP_SECONDS)
 
     async def _publish_batch(self) -> bool:
+        """Publish what waits; gives whether there may be more."""
         async with self._db.without_tenant() as transaction:
-            rows = await transaction.rows("lock_outbox")
+            rows = await transaction.rows("lock_outbox", tasks=self._tasks, batch=BATCH)
             await asyncio.gather(*(self._publish(row) for row in rows))
             for row in rows:
                 await transaction.run("mark_published", tenant_id=row.tenant_id, outbox_id=row.outbox_id)
-        return bool(rows)
+        return len(rows) == BATCH
 
     async def _publish(self, row: Row[Any]) -> None:
         with tracing.continued(row.headers), tracing.span("tasks send", SpanKind.PRODUCER):

@@ -59,7 +59,7 @@ def create_gateway(settings: GatewaySettings) -> FastAPI:
         servers.quota = Quota(redis)
         relay_db = Database(settings.relay_dsn, 1)
         servers.nats, js = await streams.connect(settings.nats_url, "gateway")
-        servers.relay = Relay(relay_db, js)
+        servers.relay = Relay(relay_db, js, settings.arm)
         servers.hub = Hub(servers.nats, js, settings.stream_ttl)
         relay = asyncio.create_task(servers.relay.run())
         key = {"X-Internal-Key": settings.internal_key.get_secret_value()}

@@ -33,9 +33,9 @@ ON CONFLICT DO NOTHING;
 
 -- name: lock_outbox
 SELECT tenant_id, outbox_id, subject, message_id, headers, payload FROM outbox
-WHERE published_at IS NULL
+WHERE published_at IS NULL AND (subject = :tasks OR subject NOT LIKE 'tasks.%')
 ORDER BY outbox_id
-LIMIT 100
+LIMIT :batch
 FOR UPDATE SKIP LOCKED;
 
 -- name: mark_published
