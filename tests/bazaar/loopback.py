@@ -49,7 +49,7 @@ class Platform:
         return {
             **{f"PROCTOR_ENDPOINT_{name.upper()}": url for name, url in self.urls.items()},
             "PROCTOR_TARGET_ADMIN_KEY": self.admin_key,
-            "PROCTOR_TARGET_INTERNAL_KEY": self.internal_key,
+            "PROCTOR_TARGET_REQUEUE_KEY": self.internal_key,
             "PROCTOR_TARGET_OPS_DSN": self.ops_dsn,
             "PROCTOR_TARGET_APP_DSN": self.app_dsn,
             "PROCTOR_SEED": str(seed),
