@@ -69,7 +69,7 @@ class Api:
 
 @pytest.fixture
 def api(monkeypatch: pytest.MonkeyPatch) -> Api:
-    for name, value in (("RETRY", 0.001), ("RENEW", 0.02), ("DURATION", 0.06)):
+    for name, value in (("RETRY", 0.001), ("TRY", 0.01), ("RENEW", 0.02), ("DURATION", 0.06)):
         monkeypatch.setattr(leases, name, value)
     return Api()
 
@@ -156,14 +156,15 @@ async def test_hold_returns_before_another_could_take_over(api: Api, trouble: st
     assert api.holder == "me"
 
 
-async def test_hold_survives_a_short_trouble(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("trouble", ["down", "stuck"])
+async def test_hold_survives_a_short_trouble(api: Api, monkeypatch: pytest.MonkeyPatch, trouble: str) -> None:
     monkeypatch.setattr(leases, "DURATION", 30)
     own = lease(api)
     await own.acquire()
     task = asyncio.create_task(hold(own))
-    api.down = True
+    setattr(api, trouble, True)
     await asyncio.sleep(0.05)
-    api.down = False
+    setattr(api, trouble, False)
     before = api.writes
     await until(lambda: api.writes > before)
     assert not task.done()

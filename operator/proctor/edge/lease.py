@@ -14,7 +14,9 @@ from proctor.edge.client import ApiError, Client
 
 NAME = "proctor-operator"
 DURATION = 15
-RENEW = 5
+RENEW = 3
+TRY = 4
+"""Seconds for one try, so that a request that hangs leaves time for another before the Lease is given up."""
 RETRY = 2
 log = logging.getLogger(__name__)
 
@@ -48,7 +50,7 @@ class Lease:
             # Another may take over DURATION after the last renewal; by then nothing of ours may still be writing.
             give_up = self._renewed_at + DURATION - RENEW
             try:
-                async with asyncio.timeout_at(give_up):
+                async with asyncio.timeout_at(min(give_up, loop.time() + TRY)):
                     ours = await self._try()
                 pause = RENEW
             except (ApiError, OSError) as error:
