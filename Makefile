@@ -26,7 +26,7 @@ export CLUSTER
 # kubectl and helm of the cluster, and the way to it; only `up` and what comes after it may ask for them.
 WITH_CLUSTER = export KUBECONFIG="$$($(PYTHON) -m cluster kubeconfig)" PATH="$(abspath $(VENV))/bin:$$($(PYTHON) -m cluster bin):$$PATH";
 LOCKED = $(VENV)/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header \
-	--no-emit-index-url pyproject.toml
+	--no-emit-index-url
 PYTEST = $(PYTHON) -m pytest
 
 .PHONY: help
@@ -139,12 +139,12 @@ generate: $(STAMP) ## write the generated files
 
 .PHONY: lock
 lock: $(STAMP) ## choose the newest allowed versions for requirements/*.txt
-	$(LOCKED) --upgrade --extra operator --output-file requirements/operator.txt
-	$(LOCKED) --upgrade --extra runner --output-file requirements/runner.txt
-	$(LOCKED) --upgrade --all-extras images/bazaar/requirements.in images/cassette/requirements.in --output-file requirements/dev.txt
-	$(subst pyproject.toml,,$(LOCKED)) --upgrade images/bazaar/requirements.in --output-file images/bazaar/requirements.txt
-	$(subst pyproject.toml,,$(LOCKED)) --upgrade images/cassette/requirements.in --output-file images/cassette/requirements.txt
-	$(subst pyproject.toml,,$(LOCKED)) --upgrade $(TRAINED)/requirements.in --output-file $(TRAINED)/requirements.txt
+	$(LOCKED) --upgrade pyproject.toml --extra operator --output-file requirements/operator.txt
+	$(LOCKED) --upgrade pyproject.toml --extra runner --output-file requirements/runner.txt
+	$(LOCKED) --upgrade pyproject.toml --all-extras images/bazaar/requirements.in images/cassette/requirements.in --output-file requirements/dev.txt
+	$(LOCKED) --upgrade images/bazaar/requirements.in --output-file images/bazaar/requirements.txt
+	$(LOCKED) --upgrade images/cassette/requirements.in --output-file images/cassette/requirements.txt
+	$(LOCKED) --upgrade $(TRAINED)/requirements.in --output-file $(TRAINED)/requirements.txt
 
 $(STAMP): $(LOCK) pyproject.toml
 	@command -v python3.11 >/dev/null || { echo "python3.11 is missing: on Debian 12, apt-get install python3.11 python3.11-venv" >&2; exit 1; }

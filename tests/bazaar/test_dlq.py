@@ -12,13 +12,13 @@ import httpx
 import nats
 import psycopg
 import pytest
+from deliveries import rewind
 from loopback import Platform, free_port, listening, need, roles
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.js import JetStreamContext
 from pydantic import SecretStr
 from shop import Shop
-from test_platform import interrupt
 
 from bazaar import streams
 from bazaar.db import Database
@@ -79,7 +79,7 @@ async def stage(bazaar: Platform, tmp_path: Path) -> AsyncIterator[Stage]:
 def stuck(bazaar: Platform, shop: Shop) -> tuple[dict[str, Any], bytes]:
     """An episode that is in its step `tool-1`, and its task."""
     episode = shop.say("I want to buy 2 Mug")
-    return episode, interrupt(bazaar, shop, episode)
+    return episode, rewind(bazaar, shop, episode)
 
 
 def sent(bazaar: Platform, shop: Shop) -> list[str]:

@@ -10,11 +10,11 @@ from uuid import UUID
 import nats
 import psycopg
 import pytest
+from deliveries import rewind
 from hypothesis import given
 from hypothesis import strategies as st
 from loopback import Platform, free_port, roles
 from shop import Shop
-from test_platform import interrupt
 
 from bazaar.safety.pii import Redactor, inspect
 from bazaar.streams import event_subject
@@ -86,7 +86,7 @@ def again(bazaar: Platform, shop: Shop, episode: dict[str, Any], arm: str) -> li
     """Interrupt an episode in its step `tool-1`, as a kill would, and let it end; gives the frames of then."""
     before = frames(bazaar, shop)
     counted = next(f["seq"] for f in before if f["data"].get("step") == "tool-1") - 1
-    task = interrupt(bazaar, shop, episode)
+    task = rewind(bazaar, shop, episode)
     with psycopg.connect(bazaar.environment["BAZAAR_SUPERUSER_DSN"], autocommit=True) as superuser:
         query = "UPDATE bazaar.conversations SET frames = %s WHERE tenant_id = %s"
         superuser.execute(query, (counted, shop.tenant_id))

@@ -1,15 +1,14 @@
 """The platform as its clients see it: real servers, real roles, no cluster."""
 
-import asyncio
 import json
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 from uuid import uuid4
 
 import httpx
-import nats
 import psycopg
 import pytest
+from deliveries import deliver, rewind
 from loopback import Platform
 from shop import Shop, new_shop
 
@@ -72,41 +71,11 @@ def test_redelivered_task_has_no_second_effect(bazaar: Platform, shop: Shop, ops
     assert refused.status_code == 401
 
 
-def deliver(bazaar: Platform, *payloads: bytes) -> None:
-    """Put messages on TASKS past the outbox, as redeliveries and strangers do."""
-
-    async def publish() -> None:
-        client = await nats.connect(bazaar.urls["nats"])
-        try:
-            for payload in payloads:
-                await client.jetstream().publish("tasks.a.message", payload)
-        finally:
-            await client.close()
-
-    asyncio.run(publish())
-
-
-def interrupt(bazaar: Platform, shop: Shop, episode: dict[str, Any], plan: dict[str, Any] | None = None) -> bytes:
-    """Put an ended episode back to where it was in its step `tool-1`, as a kill would leave it; gives its task."""
-    values = {"tenant": shop.tenant_id, "episode": episode["episode_id"], "plan": json.dumps(plan)}
-    where = "WHERE tenant_id = %(tenant)s AND episode_id = %(episode)s"
-    with psycopg.connect(bazaar.environment["BAZAAR_SUPERUSER_DSN"], autocommit=True) as superuser:
-        superuser.execute("SET search_path = bazaar")
-        superuser.execute(f"DELETE FROM messages {where} AND role = 'assistant'", values)
-        superuser.execute(f"DELETE FROM episode_steps {where} AND step = 'compose'", values)
-        undone = "done_at = NULL, output = NULL, calls = NULL, state = NULL"
-        superuser.execute(f"UPDATE episode_steps SET {undone} {where} AND step = 'tool-1'", values)
-        if plan:
-            superuser.execute(f"UPDATE episode_steps SET output = %(plan)s {where} AND step = 'plan'", values)
-        superuser.execute(f"UPDATE episodes SET state = 'running', reply = NULL {where}", values)
-    return json.dumps({"tenant_id": shop.tenant_id, "episode_id": episode["episode_id"]}).encode()
-
-
 def test_interrupted_episode_continues_from_its_checkpoint(bazaar: Platform, shop: Shop) -> None:
     """The finished steps are not asked of the model again, and the effect that had happened does not happen again."""
     episode = shop.say("I want to buy 2 Mug")
     calls = httpx.get(f"{bazaar.urls['model']}/ledger").json()["calls"]
-    deliver(bazaar, interrupt(bazaar, shop, episode))
+    deliver(bazaar, rewind(bazaar, shop, episode))
     assert shop.wait(episode["episode_id"]) == episode
     since = {"since": calls[-1]["sequence"]}
     again = httpx.get(f"{bazaar.urls['model']}/ledger", params=since).json()["calls"]
@@ -117,7 +86,7 @@ def test_interrupted_episode_continues_from_its_checkpoint(bazaar: Platform, sho
 def test_step_that_keeps_failing_fails_its_episode(bazaar: Platform, shop: Shop) -> None:
     """After the last delivery the customer is told, and the conversation is free again."""
     episode = shop.say("I want to buy 2 Mug")
-    deliver(bazaar, interrupt(bazaar, shop, episode, plan={"calls": [{"tool": "no_such_tool", "arguments": {}}]}))
+    deliver(bazaar, rewind(bazaar, shop, episode, plan={"calls": [{"tool": "no_such_tool", "arguments": {}}]}))
     failed = shop.wait(episode["episode_id"])
     assert (failed["state"], failed["error"]) == ("failed", "step-failed")
     again = {"text": "I want to buy 1 Mug", "conversation": episode["conversation"]}

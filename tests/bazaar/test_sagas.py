@@ -1,6 +1,5 @@
 """Sagas and journeys: what the shop does for a customer, judged by the rows that are there in the end."""
 
-import json
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -11,11 +10,11 @@ from uuid import uuid4
 import httpx
 import psycopg
 import pytest
+from deliveries import deliver, rewind
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from loopback import Platform, free_port, roles
 from shop import Shop, new_shop
-from test_platform import deliver
 
 PRODUCTS = [
     {"sku": "mug-blue", "name": "Blue Mug", "price_cents": 1290, "stock": 10, "ships_to": ["DE", "AT"]},
@@ -102,20 +101,6 @@ def steps(bazaar: Platform, shop: Shop, episode: dict[str, Any]) -> list[str]:
         return [step for (step,) in found]
 
 
-def rewind(bazaar: Platform, shop: Shop, episode: dict[str, Any], step: str, later: list[str]) -> None:
-    """Put an ended episode back into one of its steps, as a kill before the checkpoint would leave it; deliver it."""
-    where = "WHERE tenant_id = %(tenant)s AND episode_id = %(episode)s"
-    values = {"tenant": shop.tenant_id, "episode": episode["episode_id"], "step": step, "later": later}
-    with psycopg.connect(bazaar.environment["BAZAAR_SUPERUSER_DSN"], autocommit=True) as superuser:
-        superuser.execute("SET search_path = bazaar")
-        superuser.execute(f"DELETE FROM messages {where} AND role = 'assistant'", values)
-        superuser.execute(f"DELETE FROM episode_steps {where} AND step = ANY(%(later)s)", values)
-        undone = "done_at = NULL, output = NULL, calls = NULL, state = NULL"
-        superuser.execute(f"UPDATE episode_steps SET {undone} {where} AND step = %(step)s", values)
-        superuser.execute(f"UPDATE episodes SET state = 'running', reply = NULL {where}", values)
-    deliver(bazaar, json.dumps({"tenant_id": shop.tenant_id, "episode_id": episode["episode_id"]}).encode())
-
-
 BUY, DECLINED, REFUSED = (
     "I want to buy 2 Blue Mug and pay with tok_ok, ship it to DE",
     "Please buy 2 Blue Mug and pay with tok_declined, ship to DE",
@@ -150,7 +135,7 @@ def test_saga_whatever_is_interrupted(bazaar: Platform, big: Shop, says: str) ->
         assert found["stock"][0]["reserved"] == 0
         assert "is placed" not in episode["reply"]
     for number, step in enumerate(way):
-        rewind(bazaar, big, episode, step, way[number + 1 :])
+        deliver(bazaar, rewind(bazaar, big, episode, step, way[number + 1 :]))
         assert big.wait(episode["episode_id"]) == episode
         assert (rows(bazaar, big), steps(bazaar, big, episode)) == (found, way)
 

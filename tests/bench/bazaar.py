@@ -11,6 +11,7 @@ import sys
 import time
 import uuid
 from collections.abc import Callable
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +42,7 @@ def main() -> None:
     after = _stats()
     _tell(f"{options.rate:g}/s for {options.seconds} s", sustained)
     _print_cpu(before, after, sustained["done"])
-    pods = [name for name in sorted(after) if not name.startswith(("load-", "preload"))]
+    pods = sorted(after)
     killed = _load(
         "--rate", str(options.rate / 2), "--seconds", str(KILL_EVERY * (len(pods) + 1)), during=lambda: _kill(pods)
     )
@@ -144,14 +145,13 @@ def _stats() -> dict[str, Json]:
 
 def _ready_at() -> float:
     """When the last pod became Ready, seconds since the epoch."""
-    times = _kubectl("get", "pods", "-o", "json")
-    latest = 0.0
-    for pod in json.loads(times)["items"]:
-        for condition in pod["status"].get("conditions", []):
-            if condition["type"] == "Ready" and condition["status"] == "True":
-                stamp = time.strptime(condition["lastTransitionTime"], "%Y-%m-%dT%H:%M:%SZ")
-                latest = max(latest, time.mktime(stamp) - time.timezone)
-    return latest
+    pods = json.loads(_kubectl("get", "pods", "-o", "json"))["items"]
+    return max(
+        datetime.fromisoformat(condition["lastTransitionTime"]).timestamp()
+        for pod in pods
+        for condition in pod["status"].get("conditions", [])
+        if condition["type"] == "Ready" and condition["status"] == "True"
+    )
 
 
 def _phase(pod: str) -> str:

@@ -56,10 +56,10 @@ def _turn(turn: Round, seed: int, state: State, path: Path, where: str) -> None:
     print(f"{where} {turn.name}: planting", flush=True)
     planting.plant(turn.card)
     for name in waiting:
-        before = planting.activations(turn.card) if turn.card else None
+        before = planting.activations(turn.card)
         began = time.monotonic()
         seen = suite.look(name, turn.card, seed)
-        after = planting.activations(turn.card) if turn.card else None
+        after = planting.activations(turn.card)
         met = None if after is None or before is None else after - before
         outcome, shown = judge(seen, turn.card.properties if turn.card else None, met)
         took = round(time.monotonic() - began)

@@ -28,9 +28,9 @@ def plant(card: cards.Card | None) -> None:
     run("helm", *command, "--wait", "--timeout", "5m", stdin=yaml.safe_dump(values))
 
 
-def activations(card: cards.Card) -> int | None:
-    """How often the fault was met since it was planted; None where nothing counts it."""
-    if card.layer != "application":
+def activations(card: cards.Card | None) -> int | None:
+    """How often the fault was met since it was planted; None where there is none or nothing counts it."""
+    if card is None or card.layer != "application":
         return None
     pods = json.loads(run("kubectl", "-n", NAMESPACE, "get", "pods", "-o", "json"))["items"]
     met = 0

@@ -73,8 +73,8 @@ class Relay:
         async with self._db.without_tenant() as transaction:
             rows = await transaction.rows("lock_outbox", tasks=self._tasks, batch=BATCH)
             await asyncio.gather(*(self._publish(row) for row in rows))
-            for row in rows:
-                await transaction.run("mark_published", tenant_id=row.tenant_id, outbox_id=row.outbox_id)
+            if rows:
+                await transaction.run("mark_published", outbox_ids=[row.outbox_id for row in rows])
         return len(rows) == BATCH
 
     async def _publish(self, row: Row[Any]) -> None:

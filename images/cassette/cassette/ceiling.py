@@ -1,11 +1,11 @@
 """The ceilings of LIVE_SMOKE: real calls cost money, so their number and tokens are counted on disk, over restarts."""
 
-import os
 from pathlib import Path
 
 from pydantic import BaseModel
 
 from cassette.problems import Problem
+from cassette.store import replace_file
 
 
 class Spent(BaseModel):
@@ -41,10 +41,5 @@ class Ceiling:
         self._store(Spent())
 
     def _store(self, spent: Spent) -> None:
-        temporary = self._path.with_suffix(".tmp")
-        with temporary.open("w") as file:
-            file.write(spent.model_dump_json())
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(self._path)
+        replace_file(self._path, spent.model_dump_json())
         self.spent = spent

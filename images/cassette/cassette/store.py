@@ -1,6 +1,6 @@
 """Cassettes: interactions in files of JSON lines, one line each and sorted, so that a diff shows what has changed.
 
-Files are replaced whole and never written in place, so a killed process leaves the old cassette or the new one.
+Files are replaced whole and never written in place.
 """
 
 import hashlib
@@ -46,6 +46,16 @@ class Interaction(BaseModel):
     response: Answered
 
 
+def replace_file(path: Path, text: str) -> None:
+    """Write a whole file, on disk when this returns; a killed process leaves the old one or the new one."""
+    temporary = path.with_name(f".{path.name}.tmp")
+    with temporary.open("w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(path)
+
+
 def key_of(asked: Asked) -> str:
     """The key of a request: SHA-256 of its canonical form."""
     return hashlib.sha256(asked.canonical()).hexdigest()
@@ -76,12 +86,7 @@ class Store:
 
     def put(self, name: str, interactions: dict[str, Interaction]) -> None:
         """Store a whole cassette; when this returns, it survives a kill."""
-        temporary = self._folder / f".{name}.tmp"
-        with temporary.open("w", encoding="utf-8") as file:
-            file.write(dump(interactions))
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(self._folder / f"{name}.jsonl")
+        replace_file(self._folder / f"{name}.jsonl", dump(interactions))
         self.cassettes[name] = interactions
 
     def unused(self, name: str) -> list[str]:

@@ -53,8 +53,10 @@ class Classifier:
     @classmethod
     def load(cls, path: Path = WEIGHTS) -> Self:
         """Read a file of weights. Raises OSError, KeyError or ValueError if it is none."""
-        version = hashlib.sha256(path.read_bytes()).hexdigest()
-        content = path.read_bytes() if fault("router_stale_model") is None else PREVIOUS.read_bytes()
+        content = path.read_bytes()
+        version = hashlib.sha256(content).hexdigest()
+        if fault("router_stale_model") is not None:
+            content = PREVIOUS.read_bytes()
         with np.load(io.BytesIO(content), allow_pickle=False) as part:
             numbers = (part["table"], part["scale"], part["bias"], float(part["temperature"]), float(part["threshold"]))
             return cls(version, part["labels"].tolist(), *numbers, json.loads(str(part["card"])))

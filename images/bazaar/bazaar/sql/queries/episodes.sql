@@ -32,14 +32,14 @@ VALUES (:tenant_id, :subject, :message_id, cast(:headers AS jsonb), cast(:payloa
 ON CONFLICT DO NOTHING;
 
 -- name: lock_outbox
-SELECT tenant_id, outbox_id, subject, message_id, headers, payload FROM outbox
+SELECT outbox_id, subject, message_id, headers, payload FROM outbox
 WHERE published_at IS NULL AND (subject = :tasks OR subject NOT LIKE 'tasks.%')
 ORDER BY outbox_id
 LIMIT :batch
 FOR UPDATE SKIP LOCKED;
 
 -- name: mark_published
-UPDATE outbox SET published_at = now() WHERE tenant_id = :tenant_id AND outbox_id = :outbox_id;
+UPDATE outbox SET published_at = now() WHERE published_at IS NULL AND outbox_id = ANY(cast(:outbox_ids AS bigint[]));
 
 -- name: find_episode
 SELECT e.episode_id, e.conversation, e.state, e.intent, e.reply, e.error
