@@ -31,7 +31,7 @@ PYTEST = $(PYTHON) -m pytest
 
 .PHONY: help
 help: ## print this list
-	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .PHONY: test
 test: verify unit e2e ## everything, from nothing: checks, unit tests, cluster, images, charts, e2e tests
@@ -98,6 +98,11 @@ demo: install $(if $(OBSERVE),jaeger) ## the example platform, a suite, a verdic
 		--values <($(PYTHON) images/bazaar/cards.py '$(FAULTS)') --wait --timeout 5m
 	$(WITH_CLUSTER) kubectl apply -f suites/t03_journeys/suite.yaml
 	$(WITH_CLUSTER) proctor run journeys -n bazaar --wait --join --timeout 10m
+
+.PHONY: loopback
+loopback: $(STAMP) ## the example platform as processes on loopback, no cluster, until Ctrl-C; FAULTS plants; environment in build/loopback.env
+	@mkdir -p build
+	PYTHONPATH=tests/bazaar exec $(PYTHON) tests/bazaar/loopback.py --faults '$(FAULTS)' --env-file build/loopback.env
 
 .PHONY: faults
 faults: $(STAMP) ## the faults that can be planted in the example platform, and what must catch each

