@@ -65,13 +65,16 @@ class Platform:
     database: Database
 
     @contextmanager
-    def open_shop(self, seed: int) -> Iterator[Shop]:
-        """A tenant for one test; it is removed afterwards. Raises RuntimeError if the platform does not make one."""
+    def open_shop(self, seed: int, mode: str | None = None) -> Iterator[Shop]:
+        """A tenant for one test, in the suites' mode or another; it is removed afterwards.
+
+        Raises RuntimeError if the platform does not make one.
+        """
         admin = {"Authorization": f"Bearer {self.target.admin_key}"}
         scopes = ["messages:write", "episodes:read", "orders:read"]
         body = {
             "seed": seed,
-            "mode": self.target.mode,
+            "mode": mode or self.target.mode,
             "users": [{"name": "alice", "scopes": [*scopes, "documents:write"]}, {"name": "bob", "scopes": scopes}],
             "products": PRODUCTS,
         }
@@ -95,8 +98,7 @@ class Platform:
 
 
 @pytest.fixture(scope="session")
-def platform() -> Iterator[Platform]:
-    target = Target.from_environment()
+def platform(target: Target, model_ready: None) -> Iterator[Platform]:
     with httpx.Client(base_url=target.gateway, timeout=30) as http, closing(Database(target.ops_dsn)) as database:
         yield Platform(target, http, database)
 
