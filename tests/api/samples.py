@@ -68,6 +68,7 @@ FULL_SUITE = suite(
         startTimeout="2m",
         timeout="1h30m",
         retry={"attempts": 3, "backoff": "0s", "factor": 3, "maxBackoff": "1m"},
+        evidence={"requests": 200, "a" * 32: 10**9, "a_b-2": 1},
     ),
     step("maps", source={"configMapRef": {"name": "tests.v1"}}),
     target={
@@ -220,6 +221,18 @@ def _of_a_suite() -> Iterator[tuple[str, Spec, str, str, bool]]:
     for args in (["-p", "no:proctor.runner.plugin"], ["-pno:proctor"], ["--collect-only"], ["--co"], ["-x", "--pdb"]):
         yield f"args {args}", suite(step(args=args)), "steps[0].args", "", False
     yield "attempts", suite(step(retry={"attempts": 11})), "steps[0].retry.attempts", "10", True
+    for name in ("Requests", "9", "_a", "a" * 33, "a.b", "a\n"):
+        yield (
+            f"evidence named {name!r}",
+            suite(step(evidence={name: 1})),
+            "steps[0].evidence",
+            "names of evidence",
+            True,
+        )
+    nine = {f"n{n}": 1 for n in range(9)}
+    yield "evidence of nine names", suite(step(evidence=nine)), "steps[0].evidence", "8", True
+    for count in (0, 10**9 + 1):
+        yield f"evidence of {count}", suite(step(evidence={"a": count})), "steps[0].evidence.a", "", True
     yield "mode", suite(mode="mock"), "mode", "MOCK", True
     yield "parallelism", suite(parallelism=0), "parallelism", "1", True
     yield (

@@ -134,6 +134,7 @@ def test_the_verdict_comes_with_a_table_of_steps_and_where_to_look(
         "duration": "4s",
     }
     smoke |= {"counts": {"passed": 3, "failed": 1}, "shards": [{"index": 0, "state": "Reported"}]}
+    smoke |= {"evidence": {"tenants": 3, "requests": 212}}
     load = {"name": "load", "state": "Skipped", "reason": "StepSkipped"}
     kubectl.answers(run(verdict="Failed", reason="TestsFailed", steps=[smoke, load]))
     assert main(["watch", "hello"]) == 1
@@ -141,6 +142,9 @@ def test_the_verdict_comes_with_a_table_of_steps_and_where_to_look(
     assert ["STEP", "VERDICT", "REASON", "PASSED", "FAILED", "ERROR", "FLAKY", "SHARDS", "DURATION"] in said
     assert ["smoke", "Failed", "TestsFailed", "3", "1", "0", "0", "1", "4s"] in said
     assert ["load", "Skipped", "StepSkipped", "0", "0", "0", "0", "0"] in said
+    assert [line for line in said if line[:1] == ["evidence"]] == [
+        ["evidence", "of", "smoke:", "212", "requests,", "3", "tenants"]
+    ]
     assert ["kubectl", "describe", "testruns.proctor.dev", "-n", "shop", "hello"] in said
 
 

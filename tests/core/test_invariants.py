@@ -111,6 +111,23 @@ def test_invariant_1_no_evidence_no_pass(ending: Callable[[APod], Pod]) -> None:
     assert sane.finish().verdict is Verdict.PASSED
 
 
+@pytest.mark.parametrize("seen", [{}, {"requests": 9}, {"request": 10}], ids=str)
+@pytest.mark.parametrize("shards", [1, 3])
+def test_invariant_1_no_evidence_no_pass_below_the_minimum(shards: int, seen: dict[str, int]) -> None:
+    """All tests pass in both worlds; only the one in which the shards together saw enough may pass."""
+    for evidence, enough in ((seen, False), ({"requests": 10}, True)):
+        world = Cluster(a_run({"suite": a_spec(a_step(shards=shards, evidence={"requests": 10}))}))
+        for index in range(shards):
+            own = evidence if index == shards - 1 else {"requests": 0}
+            world.scripts["one", index] = reports(tests=part(index, shards), of=TESTS, evidence=own)
+        status = world.finish()
+        if enough:
+            assert status.verdict is Verdict.PASSED
+        else:
+            assert (status.verdict, status.reason) == (Verdict.INCONCLUSIVE, names.INSUFFICIENT_EVIDENCE)
+            assert f"requests: {seen.get('requests', 0)} of at least 10" in status.message
+
+
 @pytest.mark.parametrize("shards", [2, 3])
 def test_invariant_1_no_evidence_no_pass_without_every_shard(shards: int) -> None:
     world = passing_world(shards)

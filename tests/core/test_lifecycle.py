@@ -11,7 +11,7 @@ from core.simulation import Cluster, Script, passes, reports
 from proctor.api import names
 from proctor.api.scalars import StepState, Verdict
 from proctor.core import conditions, jobs
-from proctor.core.observed import Claim, Refusal
+from proctor.core.observed import Claim, Pod, Refusal
 from proctor.core.results import Trouble
 
 QUOTA = Refusal("exceeded quota: pods, requested: 1, used: 4, limited: 4", quota=True)
@@ -828,6 +828,32 @@ def test_a_deleted_run_is_left_alone() -> None:
     world = Cluster(a_run(deletion_timestamp=at(1)))
     decision = world.decide()
     assert (decision.actions, decision.events, decision.status) == ((), (), world.status)
+
+
+def test_evidence_is_added_up_over_shards_and_not_over_pods_that_were_lost() -> None:
+    def lost(pod: APod) -> Pod:
+        return pod.lost(summary=pod.summary(["a"], of=["a", "b"], complete=False, evidence={"requests": 100}))
+
+    world = Cluster(a_run({"suite": a_spec(a_step(shards=2, evidence={"requests": 12}))}))
+    seen = {"requests": 5, "tenants": 1}
+    again = reports(tests=["a"], of=["a", "b"], evidence=seen)[0]
+    world.scripts["one", 0] = [[(2, APod.running), (4, lost)], again]
+    world.scripts["one", 1] = reports(tests=["b"], of=["a", "b"], evidence={"requests": 6})
+    status = world.finish()
+    assert status.steps[0].evidence == {"requests": 11, "tenants": 1}
+    assert (status.verdict, status.message) == (Verdict.INCONCLUSIVE, "evidence requests: 11 of at least 12")
+
+
+def test_what_the_shards_count_in_many_names_is_bounded() -> None:
+    world = Cluster(a_run({"suite": a_spec(a_step(shards=4, evidence={"wanted": 4}))}))
+    tests = ["a", "b", "c", "d"]
+    for index, test in enumerate(tests):
+        many = {f"n{index}-{n}": 10**15 for n in range(15)} | {"wanted": 1}
+        world.scripts["one", index] = reports(tests=[test], of=tests, evidence=many)
+    status = world.finish()
+    assert status.verdict is Verdict.PASSED
+    assert len(status.steps[0].evidence) == 16
+    assert status.steps[0].evidence["wanted"] == 4
 
 
 def test_pods_of_other_runs_are_no_evidence() -> None:

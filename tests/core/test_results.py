@@ -10,8 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from proctor.api.names import EVIDENCE_NAME, MAX_EVIDENCE
 from proctor.core.results import (
     MAX_BYTES,
+    MAX_COUNT,
     MAX_LINE,
     MAX_TEST,
     OUTCOMES,
@@ -21,6 +23,7 @@ from proctor.core.results import (
     TestSet,
     Trouble,
     add_up,
+    bounded,
     decode,
     digest_of,
     encode,
@@ -38,6 +41,7 @@ summaries = st.builds(
     **{key: st.just(value) for key, value in WHO.items()},
     complete=st.booleans(),
     counts=st.fixed_dictionaries({name: st.integers(0, 10**6) for name in OUTCOMES}),
+    evidence=st.dictionaries(st.from_regex(EVIDENCE_NAME, fullmatch=True), st.integers(0, 10**9), max_size=4),
     collection=test_sets,
     part=test_sets,
     in_flight=st.none() | text.filter(bool),
@@ -134,6 +138,13 @@ def _body(**changes: Any) -> dict[str, Any]:
         _sealed(_body(trouble="none")),
         _sealed(_body(failures=[["too", "short"]])),
         _sealed(_body(failures=7)),
+        _sealed(_body(evidence=["requests"])),
+        _sealed(_body(evidence={"requests": -1})),
+        _sealed(_body(evidence={"requests": "many"})),
+        _sealed(_body(evidence={"requests": MAX_COUNT + 1})),
+        _sealed(_body(evidence={"Requests": 1})),
+        _sealed(_body(evidence={"r" * 33: 1})),
+        _sealed(_body(evidence={f"n{n}": 1 for n in range(MAX_EVIDENCE + 1)})),
         _sealed(_body(), v=2),
         _sealed(_body(), bytes=1),
         _sealed(_body(), sha256="0" * 64),
@@ -146,6 +157,26 @@ def test_what_is_no_summary_is_refused(message: str) -> None:
 
 def test_the_forger_of_those_cases_could_have_made_a_valid_one() -> None:
     assert decode(_sealed(_body(counts={"passed": 4})), **WHO).counts["passed"] == 4
+
+
+def test_a_summary_of_a_runner_that_knows_no_evidence_has_none() -> None:
+    body = _body(counts={"passed": 4})
+    del body["evidence"]
+    assert decode(_sealed(body), **WHO).evidence == {}
+
+
+def test_evidence_is_bounded_and_what_is_wanted_stays() -> None:
+    seen = {f"{letter * 31}{n}": 10**18 for letter in "az" for n in range(9)} | {"wanted": 7}
+    kept = bounded(seen, {"wanted", "z" * 31 + "8", "unseen"})
+    assert len(kept) == MAX_EVIDENCE
+    assert kept["wanted"] == 7
+    assert kept["z" * 31 + "8"] == MAX_COUNT
+    summary = Summary(**WHO, trouble=Trouble("OOMKilled", "é" * 999), in_flight="é" * 999, evidence=kept)
+    line = encode(
+        replace(summary, collection=digest_of("a"), part=digest_of("a"), counts=dict.fromkeys(OUTCOMES, 9**9))
+    )
+    assert len(line.encode()) <= MAX_BYTES - MAX_LINE - MAX_TEST, "no room for a failure is left"
+    assert decode(line, **WHO).evidence == kept
 
 
 @pytest.mark.parametrize("character", ["x", "é", "\x00", "😀", '"', "\udc80"])

@@ -1,5 +1,7 @@
 """When runs of a suite are due, which old ones go, and what the suite's status says; schedules through the seasons."""
 
+import hashlib
+import json
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -140,6 +142,13 @@ def test_only_an_edit_of_what_runs_makes_a_run(spec: dict[str, Any], runs: int) 
     world.edit({**spec, "suspend": False})
     world.settle()
     assert len(world.made) == runs
+
+
+def test_what_an_operator_noted_is_still_known_to_a_newer_one() -> None:
+    """A field that a later version adds with a default must not make every suite look edited, and run."""
+    suite = a_suite(a_spec(a_step(shards=2, timeout="30m"), mode="GOLDEN"))
+    noted = {"mode": "GOLDEN", "steps": [{"name": "one", "shards": 2}], "target": {"name": "shop"}}
+    assert suites.spec_digest(suite) == hashlib.sha256(json.dumps(noted).encode()).hexdigest()
 
 
 def test_an_edit_that_is_taken_back_makes_a_run_too() -> None:

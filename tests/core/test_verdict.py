@@ -53,9 +53,51 @@ def test_a_step_is_judged_with_its_numbers(
     counts: dict[str, int], trouble: Trouble | None, on_flaky: str, want: str, says: str
 ) -> None:
     failures = [Failure("t", "failed", "it broke")]
-    found = verdict.judge_step(counts, failures, trouble, OnFlaky(on_flaky))
+    found = verdict.judge_step(counts, failures, trouble, OnFlaky(on_flaky), evidence={}, minimum={})
     assert found.reason == want
     assert says in found.message
+
+
+@pytest.mark.parametrize(
+    ("counts", "trouble", "on_flaky", "evidence", "want", "says"),
+    [
+        ({"passed": 3}, None, "Pass", {"requests": 200, "tenants": 5}, "Passed", "3 tests passed"),
+        ({"passed": 3}, None, "Pass", {"requests": 999, "tenants": 5, "other": 1}, "Passed", "3 tests passed"),
+        (
+            {"passed": 3},
+            None,
+            "Pass",
+            {"requests": 199, "tenants": 5},
+            "InsufficientEvidence",
+            "evidence requests: 199 of at least 200",
+        ),
+        (
+            {"passed": 3},
+            None,
+            "Pass",
+            {"request": 200},
+            "InsufficientEvidence",
+            "evidence requests: 0 of at least 200, tenants: 0 of at least 5",
+        ),
+        ({"passed": 3, "flaky": 1}, None, "Pass", {"tenants": 5}, "InsufficientEvidence", "requests: 0 of at least"),
+        ({"passed": 3, "flaky": 1}, None, "Pass", {"requests": 200, "tenants": 5}, "PassedWithFlakes", "1 of 4"),
+        # What is worse is told instead.
+        ({"passed": 3, "flaky": 1}, None, "Fail", {}, "FlakyTests", "1 of 4"),
+        ({"passed": 3, "failed": 1}, None, "Pass", {}, "TestsFailed", "1 of 4"),
+        ({"passed": 3, "error": 1}, None, "Pass", {}, "TestErrors", "1 of 4"),
+        ({"passed": 3}, Trouble("OOMKilled", "boom"), "Pass", {}, "OOMKilled", "boom"),
+        ({"skipped": 3}, None, "Pass", {}, "NoTestsExecuted", "3 skipped"),
+    ],
+)
+def test_a_step_must_have_seen_enough(
+    counts: dict[str, int], trouble: Trouble | None, on_flaky: str, evidence: dict[str, int], want: str, says: str
+) -> None:
+    minimum = {"tenants": 5, "requests": 200}
+    found = verdict.judge_step(counts, [], trouble, OnFlaky(on_flaky), evidence=evidence, minimum=minimum)
+    assert found.reason == want
+    assert says in found.message
+    if want == "InsufficientEvidence":
+        assert found.verdict is Verdict.INCONCLUSIVE
 
 
 @given(
@@ -64,14 +106,22 @@ def test_a_step_is_judged_with_its_numbers(
     ),
     trouble=st.sampled_from([None, Trouble("Evicted", "gone")]),
     on_flaky=st.sampled_from(OnFlaky),
+    evidence=st.dictionaries(st.sampled_from("ab"), st.integers(0, 2)),
+    minimum=st.dictionaries(st.sampled_from("ab"), st.integers(1, 2)),
 )
-def test_a_pass_needs_an_executed_test_and_nothing_bad(
-    counts: dict[str, int], trouble: Trouble | None, on_flaky: OnFlaky
+def test_a_pass_needs_an_executed_test_enough_evidence_and_nothing_bad(
+    counts: dict[str, int],
+    trouble: Trouble | None,
+    on_flaky: OnFlaky,
+    evidence: dict[str, int],
+    minimum: dict[str, int],
 ) -> None:
-    found = verdict.judge_step(counts, [], trouble, on_flaky).verdict
+    found = verdict.judge_step(counts, [], trouble, on_flaky, evidence=evidence, minimum=minimum).verdict
+    enough = all(evidence.get(name, 0) >= least for name, least in minimum.items())
     clean = not counts["failed"] and not counts["error"] and trouble is None
     may_pass = clean and counts["passed"] + counts["flaky"] > 0 and not (counts["flaky"] and on_flaky is OnFlaky.FAIL)
-    assert (found is Verdict.PASSED) == may_pass
+    assert (found is Verdict.PASSED) == (may_pass and enough)
+    assert may_pass <= (found in (Verdict.PASSED, Verdict.INCONCLUSIVE))
     if counts["failed"]:
         assert found is Verdict.FAILED
 

@@ -131,6 +131,7 @@ def pod(tmp_path: Path) -> Pod:
         "retry": {"attempts": 1, "backoffSeconds": 0, "factor": 2, "maxBackoffSeconds": 1},
         "source": {"kind": "Image"},
         "quarantine": [],
+        "evidence": [],
     }
     # The image's other plugins are not what these tests are about, and take half a second to import.
     return Pod(root, step=step, env={"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"})

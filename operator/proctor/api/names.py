@@ -54,6 +54,7 @@ TESTS_FAILED = "TestsFailed"
 TEST_ERRORS = "TestErrors"
 FLAKY_TESTS = "FlakyTests"
 NO_TESTS_EXECUTED = "NoTestsExecuted"
+INSUFFICIENT_EVIDENCE = "InsufficientEvidence"
 STEP_SKIPPED = "StepSkipped"
 TARGET_CHANGED = "TargetChanged"
 TARGET_UNREACHABLE = "TargetUnreachable"
@@ -104,6 +105,13 @@ ENV_STEP = "PROCTOR_STEP"
 ENV_COMMIT = "PROCTOR_COMMIT"
 ENV_PREFLIGHT = "PROCTOR_PREFLIGHT"
 ENV_INDEX = "JOB_COMPLETION_INDEX"
+
+# What tests count. A summary has 3,500 bytes, hence the bounds.
+EVIDENCE_PREFIX = "evidence:"
+"""Before the name, in a test's user properties."""
+EVIDENCE_NAME = r"[a-z][a-z0-9_-]{0,31}"
+MAX_EVIDENCE = 16
+"""Names in one pod's summary."""
 
 # Paths inside the runner's pod.
 PLAN_DIR = "/proctor/plan"

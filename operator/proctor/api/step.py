@@ -1,10 +1,12 @@
 """A step: one part of a run, which becomes one Indexed Job, and where its tests come from."""
 
+import re
 from typing import Annotated, ClassVar
 
 from pydantic import AfterValidator, Field
 
 from proctor.api.base import LocalReference, Rule, SpecModel
+from proctor.api.names import EVIDENCE_NAME
 from proctor.api.pods import Preserved
 from proctor.api.scalars import Duration, Name, PositiveDuration, StepKind, StepName, Text
 
@@ -40,6 +42,9 @@ def _check_args(args: list[str]) -> list[str]:
         if option in _WAITS_FOR_A_PERSON:
             raise ValueError(f"{option} waits for a keyboard that a pod does not have")
     return args
+
+
+Minimum = Annotated[int, Field(ge=1, le=10**9)]
 
 
 class GitSource(SpecModel):
@@ -118,6 +123,12 @@ class Step(SpecModel):
             "load belongs to kind Locust, and only there",
             holds=lambda step: (step.load is not None) == (step.kind is StepKind.LOCUST),
         ),
+        Rule(
+            f"!has(self.evidence) || self.evidence.all(name, name.matches('^{EVIDENCE_NAME}$'))",
+            "names of evidence are like [a-z][a-z0-9_-]*, with 32 characters at most",
+            holds=lambda step: all(re.fullmatch(EVIDENCE_NAME, name) for name in step.evidence),
+            field_path=".evidence",
+        ),
     )
 
     name: StepName
@@ -138,6 +149,9 @@ class Step(SpecModel):
     """How long the tests of a pod may take. The test that hangs is failed by name."""
     retry: Retry = Field(default_factory=Retry)
     """Reruns of failing tests."""
+    evidence: dict[str, Minimum] = Field(default_factory=dict, max_length=8)
+    """How much the step's tests must have seen together, by name. A test counts with record_property("evidence:NAME",
+    number). Below a minimum a step that would be Passed is Inconclusive, with reason InsufficientEvidence."""
     exclusive: bool = False
     """Run alone on the target: no other step of any run and no ChaosExperiment at the same time."""
     after: list[StepName] = Field(default_factory=list, max_length=32)

@@ -130,6 +130,8 @@ class StepStatus(StatusModel):
     """Pods that will not be there to be asked again."""
     counts: Counts = Field(default_factory=Counts)
     """Test cases by outcome."""
+    evidence: dict[str, int] = Field(default_factory=dict)
+    """What its tests counted, by name: see `evidence` of a TestSuite's step."""
     duration: str = ""
     """From the Job's creation to the end."""
     started_at: datetime | None = None

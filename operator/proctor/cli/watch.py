@@ -95,6 +95,11 @@ def report(run: str, status: TestRunStatus) -> str:
         + (f" in {status.duration}" if status.duration else ""),
     ]
     lines += _table(status)
+    lines += [
+        f"  evidence of {step.name}: " + ", ".join(f"{count} {name}" for name, count in sorted(step.evidence.items()))
+        for step in status.steps
+        if step.evidence
+    ]
     lines += [f"  {item.outcome}: [{item.step}] {item.test}: {item.line}" for item in status.failures]
     if status.failures_omitted:
         lines.append(f"  and {status.failures_omitted} more")

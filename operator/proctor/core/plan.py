@@ -152,6 +152,7 @@ def _step_document(step: Step, quarantine: list[str]) -> dict[str, Any]:
             "maxBackoffSeconds": seconds(step.retry.max_backoff),
         },
         "source": _source_document(step.source),
+        "evidence": sorted(step.evidence),
         "quarantine": quarantine,
     }
 

@@ -24,7 +24,7 @@ def fold(
     failures = list(status.failures)
     for name, view in views.items():
         failures += [Failure(test=f.test, step=name, outcome=f.outcome, line=f.line) for f in view.failures]
-    evidence = [text for view in views.values() for text in view.evidence]
+    messages = [text for view in views.values() for text in view.messages]
     omitted = (
         status.failures_omitted + sum(view.omitted for view in views.values()) + max(0, len(failures) - MAX_FAILURES)
     )
@@ -36,7 +36,7 @@ def fold(
             "counts": _total([s.counts for s in all_steps]),
             "failures": failures[:MAX_FAILURES],
             "failures_omitted": omitted,
-            "evidence_digest": _chain(status.evidence_digest, evidence),
+            "evidence_digest": _chain(status.evidence_digest, messages),
             "resolved": status.resolved.model_copy(update={"commits": list(commits)}) if status.resolved else None,
             "progress": status.progress.model_copy(
                 update={
@@ -90,8 +90,8 @@ def _total(parts: list[Counts]) -> Counts:
     return Counts(**{name: sum(getattr(part, name) for part in parts) for name in Counts.model_fields})
 
 
-def _chain(before: str, evidence: list[str]) -> str:
+def _chain(before: str, messages: list[str]) -> str:
     """Return a digest over all summaries so far, in the order in which they were judged."""
-    for text in evidence:
+    for text in messages:
         before = hashlib.sha256(f"{before}\n{text}".encode()).hexdigest()
     return before

@@ -8,14 +8,19 @@ Standard library and Python 3.10 only: the runner imports this inside images tha
 
 import hashlib
 import json
-from collections.abc import Iterable
+import re
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
+
+from proctor.api.names import EVIDENCE_NAME, MAX_EVIDENCE
 
 VERSION = 1
 MAX_BYTES = 3500
 MAX_LINE = 200
 MAX_TEST = 300
+MAX_COUNT = 10**15
+"""The most that a pod's evidence of one name counts: so much, added up over a step, still fits into a status."""
 _ENVELOPE = 110
 """Bytes around a body, about; what this estimate leaves too long is cut exactly."""
 OUTCOMES = ("passed", "failed", "error", "skipped", "flaky", "quarantined")
@@ -57,7 +62,8 @@ class Summary:
     """What one pod saw. `collection` and `part` are None until pytest has collected.
 
     `complete` is true only when the runner itself wrote the last word; `in_flight` names the test that was running
-    when it was written. `failures` holds as many as fit, `omitted` counts the rest.
+    when it was written. `failures` holds as many as fit, `omitted` counts the rest. `evidence` is what the tests
+    counted, by name: at most MAX_EVIDENCE names.
     """
 
     run: str
@@ -66,6 +72,7 @@ class Summary:
     pod: str
     complete: bool = False
     counts: dict[str, int] = field(default_factory=dict)
+    evidence: dict[str, int] = field(default_factory=dict)
     collection: TestSet | None = None
     part: TestSet | None = None
     in_flight: str | None = None
@@ -94,6 +101,12 @@ def add_up(parts: Iterable[TestSet]) -> TestSet:
         total += int(part.digest, 16)
         count += part.count
     return TestSet(count, f"{total % 2**256:064x}")
+
+
+def bounded(evidence: Mapping[str, int], wanted: Collection[str]) -> dict[str, int]:
+    """Return the evidence of at most MAX_EVIDENCE names: those that are wanted, then others in alphabetical order."""
+    ordered = sorted(evidence, key=lambda name: (name not in wanted, name))
+    return {name: min(evidence[name], MAX_COUNT) for name in ordered[:MAX_EVIDENCE]}
 
 
 def encode(summary: Summary) -> str:
@@ -165,6 +178,7 @@ def _summary(body: dict[str, Any]) -> Summary:
         pod=str(body["pod"]),
         complete=body["complete"] is True,
         counts=counts,
+        evidence=_evidence(body.get("evidence", {})),  # Runners older than the field have none.
         collection=_test_set(body["collection"]),
         part=_test_set(body["part"]),
         in_flight=None if body["in_flight"] is None else str(body["in_flight"]),
@@ -174,6 +188,15 @@ def _summary(body: dict[str, Any]) -> Summary:
         failures=tuple(Failure(str(test), str(outcome), str(line)) for test, outcome, line in body["failures"]),
         omitted=int(body["omitted"]),
     )
+
+
+def _evidence(value: dict[str, Any]) -> dict[str, int]:
+    evidence = {name: int(count) for name, count in value.items()}
+    if len(evidence) > MAX_EVIDENCE or not all(re.fullmatch(EVIDENCE_NAME, name) for name in evidence):
+        raise ValueError("names of evidence")
+    if not all(0 <= count <= MAX_COUNT for count in evidence.values()):
+        raise ValueError("counts of evidence")
+    return evidence
 
 
 def _test_set(value: dict[str, Any] | None) -> TestSet | None:

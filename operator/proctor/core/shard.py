@@ -20,13 +20,15 @@ class Shard:
     """What is known of an index. `settled` means that nothing more will come; `obstacle` may still pass.
 
     `since` is when its latest pod began to start, or was lost; None for a shard without a pod and while one runs.
-    `given_up` means that the Job would go on replacing its pods, but we do not.
+    `given_up` means that the Job would go on replacing its pods, but we do not. `message` is the termination message
+    that all of this rests on.
     """
 
     index: int
     settled: bool = False
     running: bool = False
     counts: Mapping[str, int] = field(default_factory=dict)
+    evidence: Mapping[str, int] = field(default_factory=dict)
     collection: TestSet | None = None
     part: TestSet | None = None
     failures: tuple[Failure, ...] = ()
@@ -35,7 +37,7 @@ class Shard:
     obstacle: Trouble | None = None
     since: datetime | None = None
     given_up: bool = False
-    evidence: str = ""
+    message: str = ""
 
 
 def observe(index: int, pods: Sequence[Pod]) -> Shard:
@@ -63,7 +65,7 @@ def _settle(index: int, pod: Pod, lost: Sequence[Pod], why: Trouble | None) -> S
     summary, found = trouble.ended(pod)
     problem = why or found
     container = pod.runner or pod.prepare
-    shard = Shard(index, settled=True, trouble=problem, evidence=container.message if container else "")
+    shard = Shard(index, settled=True, trouble=problem, message=container.message if container else "")
     if summary is not None:
         shard = _with(shard, summary, problem)
     for earlier in lost:
@@ -83,6 +85,7 @@ def _with(shard: Shard, summary: Summary, problem: Trouble | None) -> Shard:
     return replace(
         shard,
         counts=counts,
+        evidence=summary.evidence,
         collection=summary.collection,
         part=summary.part,
         failures=failures,

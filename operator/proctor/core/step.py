@@ -3,7 +3,8 @@
 A finished step is never looked at again; what was judged stays judged.
 """
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -16,7 +17,7 @@ from proctor.core import shard as shards
 from proctor.core import verdict
 from proctor.core.jobs import GRACE, child_name
 from proctor.core.observed import AskJob, AskPodRefusal, Ended, Job, ObservedRun, Pod, Question
-from proctor.core.results import Failure, Trouble
+from proctor.core.results import Failure, Trouble, bounded
 
 LAG = timedelta(seconds=10)
 """How long the pods of a finished Job may stay unseen before their report counts as lost."""
@@ -26,12 +27,12 @@ NO_PODS = timedelta(seconds=2)
 
 @dataclass(frozen=True)
 class StepView:
-    """A step's new status, its failures and evidence, what to ask, and when it has to be looked at again."""
+    """A step's new status, its failures, the messages that it rests on, what to ask, and when to look again."""
 
     status: StepStatus
     failures: tuple[Failure, ...] = ()
     omitted: int = 0
-    evidence: tuple[str, ...] = ()
+    messages: tuple[str, ...] = ()
     questions: frozenset[Question] = frozenset()
     look_again: datetime | None = None
 
@@ -49,9 +50,9 @@ def observe(step: Step, before: StepStatus, seen: ObservedRun, spec: TestSuiteSp
         )
     pods = _pods(step, before, seen)
     parts = _parts(step, pods)
-    status = _running(before, job, parts, pods)
+    status = _running(step, before, job, parts, pods)
     if all(part.settled for part in parts):
-        return _finish(status, parts, _trouble(parts), seen.now, spec)
+        return _finish(step, status, parts, _trouble(parts), seen.now, spec)
     return _unsettled(step, status, job, pods, parts, seen, spec)
 
 
@@ -64,7 +65,7 @@ def stop(step: Step, before: StepStatus, seen: ObservedRun, spec: TestSuiteSpec,
     pods = _pods(step, before, seen)
     parts = _parts(step, pods)
     trouble = _trouble(parts) if all(part.settled for part in parts) else why
-    return _finish(_running(before, job, parts, pods), parts, trouble, seen.now, spec)
+    return _finish(step, _running(step, before, job, parts, pods), parts, trouble, seen.now, spec)
 
 
 def _pods(step: Step, before: StepStatus, seen: ObservedRun) -> list[Pod]:
@@ -114,7 +115,7 @@ def _trouble(parts: list[shards.Shard]) -> Trouble | None:
     return next((part.trouble for part in parts if part.trouble), None) or shards.coverage(parts)
 
 
-def _running(before: StepStatus, job: Job, parts: list[shards.Shard], pods: list[Pod]) -> StepStatus:
+def _running(step: Step, before: StepStatus, job: Job, parts: list[shards.Shard], pods: list[Pod]) -> StepStatus:
     return before.model_copy(
         update={
             "state": StepState.RUNNING,
@@ -124,7 +125,8 @@ def _running(before: StepStatus, job: Job, parts: list[shards.Shard], pods: list
             "started_at": before.started_at or job.created,
             "shards": [_shard_status(part) for part in parts],
             "lost": _lost(pods),
-            "counts": _sum([part.counts for part in parts]),
+            "counts": Counts(**_sum(part.counts for part in parts)),
+            "evidence": bounded(_sum(part.evidence for part in parts), step.evidence),
         }
     )
 
@@ -152,16 +154,18 @@ def _unsettled(
     now = seen.now
     if given_up := next((part for part in parts if part.given_up), None):
         # Its endless replacements would hold a place that other shards wait for.
-        return _finish(status, parts, given_up.trouble, now, spec)
+        return _finish(step, status, parts, given_up.trouble, now, spec)
     if job.failed == "DeadlineExceeded":
-        return _finish(status, parts, Trouble(names.DEADLINE_EXCEEDED, f"Job {job.name}: {job.message}"), now, spec)
+        return _finish(
+            step, status, parts, Trouble(names.DEADLINE_EXCEEDED, f"Job {job.name}: {job.message}"), now, spec
+        )
     if not job.live:
         lost_at = (job.finished_at or job.created) + LAG
         if now < lost_at:
             return StepView(status, look_again=lost_at)
         lost = ", ".join(str(part.index) for part in parts if not part.settled)
         trouble = Trouble(names.INCOMPLETE_REPORT, f"Job {job.name} ended but no report came from shard {lost}")
-        return _finish(status, parts, trouble, now, spec)
+        return _finish(step, status, parts, trouble, now, spec)
 
     refused = None
     if not pods and now >= job.created + NO_PODS:
@@ -177,7 +181,7 @@ def _unsettled(
             or refused
             or Trouble(names.START_TIMEOUT, f"shard {late[0].index} did not start within {step.start_timeout}")
         )
-        return _finish(status, parts, trouble, now, spec)
+        return _finish(step, status, parts, trouble, now, spec)
     # A pod's own deadline counts from when a node took it, which may be as late as the start timeout.
     limit = timedelta(seconds=2 * seconds(step.start_timeout) + seconds(step.timeout) + 2 * GRACE)
     working = [pod for pod in pods if pod.started and not pod.ended]
@@ -185,7 +189,7 @@ def _unsettled(
     if stuck is not None:
         word = names.NODE_LOST if stuck.deleting or stuck.reason == names.NODE_LOST else names.DEADLINE_EXCEEDED
         trouble = Trouble(word, f"pod {stuck.name} outlived its deadline; its node no longer answers")
-        return _finish(status, parts, trouble, now, spec)
+        return _finish(step, status, parts, trouble, now, spec)
     obstacle = next((part.obstacle for part in parts if part.obstacle), refused)
     if obstacle is not None:
         status = status.model_copy(update={"reason": obstacle.reason, "message": obstacle.message})
@@ -212,11 +216,12 @@ def _starting_since(part: shards.Shard, job: Job, pods: list[Pod]) -> datetime |
 def end(status: StepStatus, trouble: Trouble, now: datetime) -> StepView:
     """Return a step that ends by trouble with the counts that it has."""
     counts = status.counts.model_dump()
-    judgment = verdict.judge_step(counts, (), trouble, OnFlaky.PASS)
+    judgment = verdict.judge_step(counts, (), trouble, OnFlaky.PASS, evidence={}, minimum={})
     return StepView(_ended(status, judgment, now))
 
 
 def _finish(
+    step: Step,
     status: StepStatus,
     parts: list[shards.Shard],
     trouble: Trouble | None,
@@ -225,12 +230,14 @@ def _finish(
 ) -> StepView:
     failures = tuple(failure for part in parts for failure in part.failures)
     counts = status.counts.model_dump()
-    judgment = verdict.judge_step(counts, failures, trouble, spec.on_flaky)
+    judgment = verdict.judge_step(
+        counts, failures, trouble, spec.on_flaky, evidence=status.evidence, minimum=step.evidence
+    )
     return StepView(
         _ended(status, judgment, now),
         failures=failures,
         omitted=sum(part.omitted for part in parts),
-        evidence=tuple(part.evidence for part in parts if part.evidence),
+        messages=tuple(part.message for part in parts if part.message),
     )
 
 
@@ -268,9 +275,8 @@ def _shard_status(part: shards.Shard) -> ShardStatus:
     return ShardStatus(index=part.index, state=state, counts=Counts(**part.counts))
 
 
-def _sum(parts: list[Mapping[str, int]]) -> Counts:
-    totals: dict[str, int] = dict.fromkeys(Counts.model_fields, 0)
+def _sum(parts: Iterable[Mapping[str, int]]) -> dict[str, int]:
+    totals: Counter[str] = Counter()
     for part in parts:
-        for name, value in part.items():
-            totals[name] += value
-    return Counts(**totals)
+        totals.update(part)
+    return dict(totals)

@@ -193,7 +193,8 @@ def run_manifest(suite: TestSuite, due: Cause) -> Manifest:
 
 def spec_digest(suite: TestSuite) -> str:
     """Return a digest of what a run would do: everything but when runs start and how long they are kept."""
-    value = suite.spec.model_dump(mode="json", by_alias=True, exclude={"run", "suspend"})
+    # Without defaults, so that a field which a newer operator knows makes no suite look edited.
+    value = suite.spec.model_dump(mode="json", by_alias=True, exclude={"run", "suspend"}, exclude_defaults=True)
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
 
 

@@ -28,9 +28,15 @@ def worst(judgments: Iterable[Judgment]) -> Judgment | None:
 
 
 def judge_step(
-    counts: Mapping[str, int], failures: Sequence[Failure], trouble: Trouble | None, on_flaky: OnFlaky
+    counts: Mapping[str, int],
+    failures: Sequence[Failure],
+    trouble: Trouble | None,
+    on_flaky: OnFlaky,
+    *,
+    evidence: Mapping[str, int],
+    minimum: Mapping[str, int],
 ) -> Judgment:
-    """Return the judgment of a step from its merged counts and what went wrong with its pods."""
+    """Return the judgment of a step from its merged counts, what went wrong with its pods, and what its tests saw."""
     executed = sum(counts.get(name, 0) for name in ("passed", "failed", "error", "flaky"))
     if failed := counts.get("failed", 0):
         also = f"; also {trouble.reason}: {trouble.message}" if trouble else ""
@@ -43,10 +49,14 @@ def judge_step(
         return Judgment(Verdict.ERROR, names.TEST_ERRORS, message)
     if executed == 0:
         return Judgment(Verdict.INCONCLUSIVE, names.NO_TESTS_EXECUTED, _nothing(counts))
-    if flaky := counts.get("flaky", 0):
-        message = f"{flaky} of {executed} tests failed, then passed{_first(failures, 'flaky')}"
-        if on_flaky is OnFlaky.FAIL:
-            return Judgment(Verdict.FAILED, names.FLAKY_TESTS, message)
+    flaky = counts.get("flaky", 0)
+    message = f"{flaky} of {executed} tests failed, then passed{_first(failures, 'flaky')}"
+    if flaky and on_flaky is OnFlaky.FAIL:
+        return Judgment(Verdict.FAILED, names.FLAKY_TESTS, message)
+    if lacking := [name for name in sorted(minimum) if evidence.get(name, 0) < minimum[name]]:
+        seen = ", ".join(f"{name}: {evidence.get(name, 0)} of at least {minimum[name]}" for name in lacking)
+        return Judgment(Verdict.INCONCLUSIVE, names.INSUFFICIENT_EVIDENCE, f"evidence {seen}")
+    if flaky:
         return Judgment(Verdict.PASSED, names.PASSED_WITH_FLAKES, message)
     return Judgment(Verdict.PASSED, names.PASSED, f"{executed} tests passed")
 

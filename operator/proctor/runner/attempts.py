@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from _pytest.runner import call_and_report, show_test_item
 
+from proctor.runner.evidence import counted
 from proctor.runner.plan import Retry
 from proctor.runner.records import attempt_record, judge, traceparent
 
@@ -86,6 +87,7 @@ class Attempts:
             final=not again,
             start=start,
             duration=time.perf_counter() - clock,
+            evidence=counted(item.user_properties)[0],
             run=self._run,
             worker=self._worker,
         )

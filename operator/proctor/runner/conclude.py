@@ -51,6 +51,7 @@ def conclude(report: Report, ending: Ending, run: str) -> list[dict[str, object]
             final=True,
             start=start,
             duration=max(0.0, time.time() - start),
+            evidence={},
             run=run,
             worker=None,
         )

@@ -56,7 +56,10 @@ class Source:
 
 @dataclass(frozen=True)
 class Assignment:
-    """One pod's share of a run. `root` stands before every path of the pod; it is / but in tests."""
+    """One pod's share of a run. `root` stands before every path of the pod; it is / but in tests.
+
+    `evidence` has the names for which the step has a minimum.
+    """
 
     root: Path
     run: Mapping[str, str]
@@ -73,6 +76,7 @@ class Assignment:
     retry: Retry
     source: Source
     quarantine: frozenset[str]
+    evidence: frozenset[str]
     commit: str
     preflight: bool
 
@@ -163,6 +167,7 @@ def _assignment(plan: dict[str, Any], root: Path, environ: Mapping[str, str]) ->
         ),
         source=Source(source["kind"], source.get("url", ""), source.get("ref", ""), source.get("path") or "."),
         quarantine=frozenset(step["quarantine"]),
+        evidence=frozenset(step.get("evidence", ())),
         commit=environ.get(names.ENV_COMMIT, ""),
         preflight=environ.get(names.ENV_PREFLIGHT) != "0",
     )

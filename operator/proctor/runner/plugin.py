@@ -19,6 +19,7 @@ import proctor
 from proctor.core.results import digest_of
 from proctor.core.shards import part
 from proctor.runner.attempts import ENV_TRACEPARENT, Attempts
+from proctor.runner.evidence import counted
 from proctor.runner.junit import add_attempts
 from proctor.runner.pipe import Pipe
 from proctor.runner.plan import Assignment, durations, load
@@ -45,6 +46,14 @@ def pytest_runtest_protocol(item: pytest.Item, nextitem: pytest.Item | None) -> 
     """Run one test. A hook of this early module comes after those of other plugins and lets them take a test over."""
     item.config.stash[_ATTEMPTS].run(item, nextitem)
     return True
+
+
+# As the last of all it comes after the finalizers of fixtures, which may count too.
+@pytest.hookimpl(trylast=True)
+def pytest_runtest_teardown(item: pytest.Item) -> None:
+    """Break a test whose evidence cannot be counted."""
+    if wrong := counted(item.user_properties)[1]:
+        pytest.fail(wrong, pytrace=False)
 
 
 def pytest_report_teststatus(report: pytest.TestReport) -> tuple[str, str, tuple[str, dict[str, bool]]] | None:
@@ -198,6 +207,7 @@ class _Recorder:
             final=not is_rerun(report),
             start=time.time() - duration,
             duration=duration,
+            evidence=counted(report.user_properties)[0],
             run=self._assignment.run["uid"],
             worker=report.node.gateway.id if hasattr(report, "node") else None,
         )

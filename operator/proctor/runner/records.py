@@ -6,7 +6,7 @@ A record must survive xdist, JSON, PostgreSQL and a terminal, so all text in it 
 import hashlib
 import os
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timezone
 from typing import Protocol
 
@@ -120,6 +120,7 @@ def attempt_record(
     final: bool,
     start: float,
     duration: float,
+    evidence: Mapping[str, int],
     run: str,
     worker: str | None,
 ) -> dict[str, object]:
@@ -135,6 +136,7 @@ def attempt_record(
         "duration": round(duration, 6),
         "start": timestamp(start),
         "end": timestamp(start + duration),
+        "evidence": dict(evidence),
         "worker": worker,
         "reason": reason or None,
         "reasonHash": reason_hash(reason) if reason else None,

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from itertools import chain, islice
 from typing import Any
 
-from proctor.core.results import OUTCOMES, Failure, Summary, TestSet, Trouble
+from proctor.core.results import OUTCOMES, Failure, Summary, TestSet, Trouble, bounded
 from proctor.runner.plan import Assignment
 from proctor.runner.records import without_parameters
 
@@ -23,7 +23,8 @@ class Report:
     def __init__(self, assignment: Assignment) -> None:
         self._assignment = assignment
         self._attempts: dict[str, list[tuple[str, str]]] = {}
-        self._cases: dict[str, str] = {}
+        self._cases: dict[str, tuple[str, Mapping[str, int]]] = {}
+        self._evidence: Counter[str] = Counter()
         self._counts: Counter[str] = Counter()
         self._lines: dict[str, dict[str, str]] = {"failed": {}, "error": {}, "flaky": {}, "quarantined": {}}
         self._collection: TestSet | None = None
@@ -47,7 +48,7 @@ class Report:
             self._attempts.setdefault(record["test"], []).append((record["outcome"], record["reason"] or ""))
             if record["final"]:
                 self.in_flight.pop(record["test"], None)
-                self._close(record["test"], self._attempts.pop(record["test"]))
+                self._close(record["test"], self._attempts.pop(record["test"]), record["evidence"])
         elif kind == "trouble":
             self.trouble = Trouble(record["reason"], record["message"])
 
@@ -62,6 +63,10 @@ class Report:
     def counts(self) -> dict[str, int]:
         """Return the number of finished cases by outcome."""
         return {outcome: self._counts[outcome] for outcome in OUTCOMES}
+
+    def evidence(self) -> dict[str, int]:
+        """Return what finished cases counted, by name; quarantined ones prove nothing."""
+        return bounded(self._evidence, self._assignment.evidence)
 
     def saw_failure(self) -> bool:
         """Return whether anything failed, counted or quarantined, which explains a pytest that says so too."""
@@ -86,6 +91,7 @@ class Report:
             pod=self._assignment.pod,
             complete=complete,
             counts=self.counts(),
+            evidence=self.evidence(),
             collection=self._collection,
             part=self._part,
             in_flight=next(iter(self.in_flight), None),
@@ -94,16 +100,19 @@ class Report:
             omitted=total - len(graded),
         )
 
-    def _close(self, test: str, attempts: list[tuple[str, str]]) -> None:
+    def _close(self, test: str, attempts: list[tuple[str, str]], evidence: Mapping[str, int]) -> None:
         outcome, line = _case(attempts)
         known = self._cases.get(test)
-        if known is not None and _RANK.index(known) <= _RANK.index(outcome):
+        if known is not None and _RANK.index(known[0]) <= _RANK.index(outcome):
             return  # A node id that was collected twice counts once, by the worse of its outcomes.
         quarantined = not self._assignment.quarantine.isdisjoint((test, without_parameters(test)))
         if known is not None:
-            self._counts["quarantined" if quarantined else known] -= 1
-        self._cases[test] = outcome
+            self._counts["quarantined" if quarantined else known[0]] -= 1
+        self._cases[test] = outcome, evidence
         self._counts["quarantined" if quarantined else outcome] += 1
+        if not quarantined:
+            self._evidence.subtract(known[1] if known is not None else {})
+            self._evidence.update(evidence)
         for lines in self._lines.values():
             lines.pop(test, None)
         if outcome in self._lines:

@@ -81,6 +81,7 @@ class _Supervisor:
             {
                 "kind": "end",
                 "counts": self.report.counts(),
+                "evidence": self.report.evidence(),
                 "exitstatus": self.status,
                 "trouble": None if trouble is None else {"reason": trouble.reason, "message": trouble.message},
                 "time": timestamp(time.time()),
