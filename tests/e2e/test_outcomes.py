@@ -29,6 +29,18 @@ def test_after(): pass
 """
 
 
+COUNTS = """
+import pytest
+@pytest.mark.parametrize("n", range(4))
+def test_a(n, record_property):
+    record_property("evidence:tenants", 1)
+    if n == 3:
+        record_property("evidence:requests", 1)
+        pytest.skip("inconclusive: no upstream")
+    record_property("evidence:requests", {count})
+"""
+
+
 @dataclass(frozen=True)
 class Case:
     """Files of a suite, and what must come of them."""
@@ -41,6 +53,7 @@ class Case:
     suite: dict[str, Any] = field(default_factory=dict)
     says: str = ""
     names_test: str = ""
+    evidence: Json = field(default_factory=dict)
 
 
 CASES = [
@@ -113,6 +126,35 @@ CASES = [
         "Inconclusive",
         "NoTestsExecuted",
         counts(skipped=1),
+    ),
+    Case(
+        "too-little-evidence",
+        {"test_a.py": COUNTS.format(count=2)},
+        "Inconclusive",
+        "InsufficientEvidence",
+        counts(passed=3, skipped=1),
+        suite={"step": {"shards": 2, "evidence": {"requests": 8, "tenants": 1}}},
+        says="evidence requests: 7 of at least 8",
+        evidence={"requests": 7, "tenants": 4},
+    ),
+    Case(
+        "just-enough-evidence",
+        {"test_a.py": COUNTS.format(count=3)},
+        "Passed",
+        "Passed",
+        counts(passed=3, skipped=1),
+        suite={"step": {"shards": 2, "evidence": {"requests": 8, "tenants": 1}}},
+        evidence={"requests": 10, "tenants": 4},
+    ),
+    Case(
+        "evidence-that-is-no-count",
+        {"test_a.py": COUNTS.format(count=-1)},
+        "Error",
+        "TestErrors",
+        counts(error=3, skipped=1),
+        suite={"step": {"evidence": {"requests": 1}}},
+        says="'evidence:requests' is -1: evidence is a whole number",
+        evidence={"requests": 1, "tenants": 4},
     ),
     Case(
         "collection-error",
@@ -237,6 +279,7 @@ async def test_outcome(world: World, case: Case) -> None:
     assert (status["verdict"], status["reason"]) == (case.verdict, case.reason), status["message"]
     assert status["counts"] == case.counts
     assert case.says in status["message"]
+    assert status["steps"][0].get("evidence", {}) == case.evidence
     if case.names_test:
         assert case.names_test in [failure["test"] for failure in status.get("failures", [])]
     finished = {c["type"]: c["status"] for c in status["conditions"]}
