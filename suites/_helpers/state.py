@@ -7,6 +7,7 @@ import json
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import psycopg
@@ -32,7 +33,7 @@ class Change:
 
 
 class Database:
-    """The platform's database through a role that reads every row."""
+    """The platform's database through a role that reads every row. Threads may share it."""
 
     def __init__(self, dsn: str) -> None:
         """Raises RuntimeError if the database does not answer."""
@@ -53,20 +54,29 @@ class Database:
         return [row for (row,) in self._connection.execute(statement, {"tenant_id": tenant_id, **equal})]
 
     def snapshot(self, tenant_id: str) -> dict[str, Counter[str]]:
-        """All the tenant's rows outside bookkeeping, at one moment."""
-        with self._connection.transaction():
-            self._connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
-            tables = [
-                name
-                for (name,) in self._connection.execute(
-                    "SELECT table_name FROM information_schema.columns"
-                    " WHERE table_schema = 'bazaar' AND column_name = 'tenant_id'"
-                )
-                if name not in BOOKKEEPING
-            ]
-            if not tables:
-                raise RuntimeError("the database shows no tenant table: PROCTOR_TARGET_OPS_DSN cannot be an oracle")
-            return {table: Counter(map(_freeze, self.rows(table, tenant_id))) for table in tables}
+        """All the tenant's rows outside bookkeeping, at one moment: that of one statement."""
+        every = sql.SQL(" UNION ALL ").join(
+            sql.SQL("SELECT {}, to_jsonb(t) FROM bazaar.{} t WHERE tenant_id = %(tenant_id)s").format(
+                sql.Literal(name), sql.Identifier(name)
+            )
+            for name in self._tables
+        )
+        found: dict[str, Counter[str]] = {name: Counter() for name in self._tables}
+        for name, row in self._connection.execute(every, {"tenant_id": tenant_id}):
+            found[name][_freeze(row)] += 1
+        return found
+
+    @cached_property
+    def _tables(self) -> list[str]:
+        tables = self._connection.execute(
+            "SELECT table_name FROM information_schema.columns"
+            " WHERE table_schema = 'bazaar' AND column_name = 'tenant_id' AND table_name <> ALL(%s)",
+            (sorted(BOOKKEEPING),),
+        )
+        found = [name for (name,) in tables]
+        if not found:
+            raise RuntimeError("the database shows no tenant table: PROCTOR_TARGET_OPS_DSN cannot be an oracle")
+        return found
 
 
 def difference(before: Mapping[str, Counter[str]], after: Mapping[str, Counter[str]]) -> dict[str, Change]:

@@ -8,11 +8,12 @@ from _helpers.properties import Property, check
 
 
 def test_wrong_key_is_refused(shop: Shop) -> None:
-    """A key with one character changed opens nothing, and a message sent with it does not exist."""
+    """A key with one character changed opens nothing, and a message sent with it does not exist; the right key does."""
     last = "A" if shop.alice.key[-1] != "A" else "B"
     stranger = User("stranger", shop.alice.key[:-1] + last, shop.alice.http)
     shop.order_once_each()
     number = shop.order_of(shop.alice)["order_number"]
+    shop.alice.say(f"Where is my order {number}?")
     messages = len(shop.rows("messages"))
     for response in (
         stranger.send("I want to buy 2 Blue Mug"),
@@ -40,6 +41,9 @@ def test_order_is_served_to_its_user_only(shop: Shop) -> None:
     listed = [o["order_number"] for o in shop.bob.request("GET", "/v1/orders").json()["orders"]]
     expected = [o["order_number"] for o in shop.rows("orders", user_id="bob")]
     check(listed == expected, Property.USER_READ, f"bob is shown the orders {listed}, expected {expected}")
+    reply = shop.bob.say(f"Where is order {order['order_number']}?")["reply"]
+    told = order["tracking_code"] in (reply or "")
+    check(not told, Property.USER_READ, f"the reply tells another's tracking code: {reply!r}")
 
 
 def test_order_of_another_tenant_is_not_served(shop: Shop, platform: Platform, seeded: random.Random) -> None:

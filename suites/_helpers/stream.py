@@ -1,0 +1,38 @@
+"""The live frames of a conversation, as a customer's client gets them over a WebSocket."""
+
+import json
+import socket
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from websockets.exceptions import WebSocketException
+from websockets.sync.client import ClientConnection, connect
+
+from _helpers.client import EPISODE_SECONDS, User
+from _helpers.properties import Property
+
+Frame = dict[str, Any]
+
+
+@contextmanager
+def listening(gateway: str, user: User, conversation: int, last_seq: int) -> Iterator[Iterator[Frame]]:
+    """Frames after `last_seq`, as they come. At the end the line is cut without a word, as a lost network does.
+
+    Raises AssertionError if there is no connection or no next frame within EPISODE_SECONDS.
+    """
+    url = f"{gateway.replace('http', 'ws', 1)}/v1/stream?conversation={conversation}&last_seq={last_seq}"
+    try:
+        with connect(url, additional_headers={"Authorization": f"Bearer {user.key}"}, proxy=None) as line:
+            yield _frames(line)
+            line.socket.shutdown(socket.SHUT_RDWR)
+    except (WebSocketException, OSError) as error:
+        raise AssertionError(f"{Property.STREAM_RESUME}: no frames after {last_seq}: {error!r}") from error
+
+
+def _frames(line: ClientConnection) -> Iterator[Frame]:
+    deadline = time.monotonic() + EPISODE_SECONDS
+    while True:
+        frame: Frame = json.loads(line.recv(timeout=max(deadline - time.monotonic(), 0)))
+        yield frame
