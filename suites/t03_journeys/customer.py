@@ -29,7 +29,7 @@ class Customer:
     _conversation: int | None = None
 
     def take(self, step: Step) -> None:
-        """Take a step and wait for its end. Raises AssertionError if it is refused, or repeated with another outcome."""
+        """Take a step and wait for its end. Raises AssertionError if it fails, or comes out otherwise a second time."""
         key = {"Idempotency-Key": f"key-{self.chance.getrandbits(64):x}"}
         if "call" in step:
             method, path = step["call"].format(**self.values).split()

@@ -18,7 +18,6 @@ from _fixtures.shops import PRODUCTS, Platform, Shop
 from _helpers.client import User
 from _helpers.properties import Property, check
 from _helpers.state import Change, deviation, difference
-
 from t03_journeys.customer import Customer, fill
 
 Journey = Mapping[str, Any]
@@ -33,7 +32,7 @@ TRIALS, AT_ONCE = 8, 4
 @pytest.mark.parametrize("journey", JOURNEYS)
 def test_journey(platform: Platform, seeded: random.Random, evidence: Evidence, journey: Journey) -> None:
     """In every trial: the goal, by allowed effects only, no other row, and the customer is told what is so."""
-    chances = [random.Random(seeded.getrandbits(64)) for _ in range(TRIALS)]  # noqa: S311 - repeatable on purpose
+    chances = [random.Random(seeded.getrandbits(64)) for _ in range(TRIALS)]
     with ThreadPoolExecutor(AT_ONCE) as pool:
         trials = [pool.submit(_trial, platform, journey, chance) for chance in chances]
         for number, trial in enumerate(trials, 1):
@@ -47,7 +46,7 @@ def test_journey(platform: Platform, seeded: random.Random, evidence: Evidence, 
 
 
 def _trial(platform: Platform, journey: Journey, chance: random.Random) -> int:
-    """Make the journey in a new shop; gives the number of messages. Raises AssertionError, with a property, if it fails."""
+    """Make the journey in a new shop; gives the number of messages. Raises AssertionError that names a property."""
     with platform.open_shop(chance.getrandbits(32)) as shop:
         user, other = chance.sample([shop.alice, shop.bob], 2)
         for one in chance.sample([user, other], 2):

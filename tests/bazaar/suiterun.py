@@ -33,6 +33,11 @@ CONSTANT: Answers = {
         {"episode_id": str(uuid4()), "conversation": 1, "state": "done", "intent": "faq", "reply": "", "error": None},
     ),
     "GET /v1/orders": (200, {"orders": []}),
+    "POST /v1/orders": (
+        201,
+        {"order_number": "1000-1", "sku": "mug", "quantity": 1, "total_cents": 790, "status": "placed"}
+        | {"tracking_code": "TR1000-1", "shipment_status": "preparing"},
+    ),
     "DELETE /v1/admin/tenants": (204, None),
 }
 """A platform that answers well and does nothing."""
