@@ -12,6 +12,7 @@ HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE), str(HERE.parents[1] / "images" / "bazaar")]
 
 from loopback import Platform, platform  # noqa: E402
+from recorder import Proxy, proxy, two_models  # noqa: E402
 from shop import Shop, new_shop  # noqa: E402
 
 
@@ -25,3 +26,16 @@ def bazaar() -> Iterator[Platform]:
 def shop(bazaar: Platform) -> Iterator[Shop]:
     with httpx.Client(base_url=bazaar.urls["gateway"], timeout=30) as http:
         yield new_shop(http, bazaar.admin_key)
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[str]]:
+    """The URLs of two model servers."""
+    with two_models([tmp_path_factory.mktemp(name) for name in ("first", "second")]) as urls:
+        yield urls
+
+
+@pytest.fixture
+def cassette(models: list[str], tmp_path: Path) -> Iterator[Proxy]:
+    with proxy(models, tmp_path) as running:
+        yield running

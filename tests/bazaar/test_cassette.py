@@ -11,82 +11,17 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 import httpx
-import loopback
 import openai
 import pytest
-from loopback import ROOT, Platform, free_port, roles, wait_for
+from loopback import ROOT, Platform, free_port, wait_for
+from recorder import ADMIN, Proxy, chat, proxy
 from shop import new_shop
-
-ADMIN = {"X-Admin-Key": "a-key-for-tests-only"}
-MODEL = "bazaar-scripted"
-
-
-@dataclass
-class Proxy:
-    """A proxy, its two upstreams and its folder."""
-
-    url: str
-    first: str
-    second: str
-    folder: Path
-    process: subprocess.Popen[bytes]
-
-    def call(self, body: Any, mode: str = "GOLDEN", path: str = "chat/completions") -> httpx.Response:
-        return httpx.post(f"{self.url}/v1/{path}", json=body, headers={"X-Proctor-Mode": mode}, timeout=30)
-
-    def admin(self, method: str, path: str, **more: Any) -> httpx.Response:
-        return httpx.request(method, self.url + path, headers=ADMIN, timeout=60, **more)
-
-    def calls(self, upstream: str) -> int:
-        """How many calls the ledger of an upstream has."""
-        count = since = 0
-        while rows := httpx.get(f"{upstream}/ledger", params={"since": since}).json()["calls"]:
-            count, since = count + len(rows), rows[-1]["sequence"]
-        return count
-
-    def record(self, bodies: list[Any], name: str = "one") -> list[httpx.Response]:
-        self.admin("POST", "/recording", json={"cassette": name}).raise_for_status()
-        answers = [self.call(body) for body in bodies]
-        self.admin("DELETE", "/recording").raise_for_status()
-        return answers
-
-
-def chat(text: str, seed: int = 0, **more: Any) -> dict[str, Any]:
-    messages = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": text}]
-    return {"model": MODEL, "seed": seed, "messages": messages, "metadata": {"step": "compose"}, **more}
-
-
-@pytest.fixture(scope="module")
-def models(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[str]]:
-    """The URLs of two model servers."""
-    with ExitStack() as stack:
-        urls = []
-        for upstream in ("first", "second"):
-            folder = tmp_path_factory.mktemp(upstream)
-            environment = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT / "images/bazaar")}
-            environment |= {"BAZAAR_UPSTREAM": upstream, "BAZAAR_LEDGER_PATH": str(folder / "calls.sqlite")}
-            urls.append(stack.enter_context(roles({"model": free_port()}, folder, environment))["model"])
-        yield urls
-
-
-@contextmanager
-def proxy(models: list[str], folder: Path, **environment: str) -> Iterator[Proxy]:
-    key = {"CASSETTE_ADMIN_KEY": ADMIN["X-Admin-Key"]}
-    with loopback.cassette(folder, models[0], models[1], **{**key, **environment}) as (url, process):
-        yield Proxy(url, models[0], models[1], folder, process)
-
-
-@pytest.fixture
-def cassette(models: list[str], tmp_path: Path) -> Iterator[Proxy]:
-    with proxy(models, tmp_path) as running:
-        yield running
 
 
 def on_the_wire(url: str, body: Any) -> bytes:
@@ -345,6 +280,16 @@ def test_cassettes_travel_and_unused_ones_are_told(cassette: Proxy) -> None:
     assert len(unused) == 1
     assert [json.loads(line)["request"]["body"]["messages"][1]["content"] for line in text.splitlines()
             if json.loads(line)["id"] in unused] == ["One?"]  # fmt: skip
+
+
+def test_a_cassette_can_be_forgotten(cassette: Proxy) -> None:
+    cassette.record([chat("One?")])
+    assert cassette.call(chat("One?")).status_code == 200
+    assert cassette.admin("DELETE", "/cassettes/one").status_code == 204
+    assert cassette.call(chat("One?")).json()["code"] == "cassette-miss"
+    assert cassette.admin("GET", "/cassettes").json()["cassettes"] == []
+    assert list(cassette.folder.glob("*.jsonl")) == [], "it does not come back with a restart"
+    assert cassette.admin("DELETE", "/cassettes/one").status_code == 404
 
 
 def test_bad_cassettes_are_refused(cassette: Proxy) -> None:

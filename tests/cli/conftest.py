@@ -11,7 +11,7 @@ import pytest
 
 _PROGRAM = """\
 #!{python}
-import json, pathlib, sys
+import json, pathlib, sys, time
 here = pathlib.Path(__file__).parent
 calls = here / "calls.jsonl"
 number = len(calls.read_text().splitlines()) if calls.exists() else 0
@@ -22,6 +22,9 @@ answers = json.loads((here / "answers.json").read_text())
 answer = answers[min(number, len(answers) - 1)]
 if "error" in answer:
     sys.exit(answer["error"])
+if "forward" in answer:
+    print(f"Forwarding from 127.0.0.1:{{answer['forward']}} -> 8080", flush=True)
+    time.sleep(100)
 print(json.dumps(answer))
 """
 

@@ -5,7 +5,7 @@ import pytest
 from proctor.cli.main import main
 
 ROOT = Path(__file__).parents[2]
-COMMANDS = ("run", "watch", "crds", "up", "down", "status")
+COMMANDS = ("run", "watch", "cassettes", "crds", "up", "down", "status")
 
 
 def test_help_names_every_command_and_exit_code(capsys: pytest.CaptureFixture[str]) -> None:

@@ -112,6 +112,11 @@ def create_app(settings: Settings) -> FastAPI:
                 raise Problem("invalid-cassette", f"{interaction.id} holds a secret")
         store.put(name, interactions)
 
+    @app.delete("/cassettes/{name}", status_code=204, dependencies=[Depends(admin)])
+    async def remove(name: Known) -> None:
+        """Forget a cassette."""
+        store.remove(name)
+
     @app.get("/cassettes/{name}/usage", dependencies=[Depends(admin)])
     async def usage(name: Known) -> dict[str, Any]:
         """Which interactions were not replayed since this process started."""

@@ -89,6 +89,11 @@ class Store:
         replace_file(self._folder / f"{name}.jsonl", dump(interactions))
         self.cassettes[name] = interactions
 
+    def remove(self, name: str) -> None:
+        """Forget a whole cassette. Raises KeyError if there is none."""
+        del self.cassettes[name]
+        (self._folder / f"{name}.jsonl").unlink(missing_ok=True)
+
     def unused(self, name: str) -> list[str]:
         """The ids of a cassette's interactions that were not replayed since this process started."""
         return [i.id for key, i in sorted(self.cassettes[name].items()) if not self.uses[name, key]]

@@ -1,9 +1,13 @@
 """kubectl as the one way to the API server: it knows every kind of kubeconfig, proxy and login that users have."""
 
 import json
+import re
+import select
 import shutil
 import subprocess
-from collections.abc import Mapping
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 from proctor.cli.errors import CommandError
@@ -20,10 +24,7 @@ def call(arguments: list[str], *, namespace: str | None, document: Mapping[str, 
 
     Raises NotFound, or CommandError with kubectl's own words.
     """
-    program = shutil.which("kubectl")
-    if program is None:
-        raise CommandError("kubectl is not in PATH: install it, or run `proctor up`, which tells where its own is")
-    argv = [program, *arguments, *(["--namespace", namespace] if namespace else []), "-o", "json"]
+    argv = [*_argv(arguments, namespace), "-o", "json"]
     if document is not None:
         argv += ["-f", "-"]
     try:
@@ -47,3 +48,37 @@ def call(arguments: list[str], *, namespace: str | None, document: Mapping[str, 
         raise CommandError(said)
     answer: dict[str, Any] = json.loads(done.stdout)
     return answer
+
+
+@contextmanager
+def forward(target: str, port: str, *, namespace: str | None) -> Iterator[int]:
+    """Give the port of this machine that leads to a port of `target` ("service/x"), until the context ends.
+
+    Raises CommandError with kubectl's own words when there is no way.
+    """
+    argv = _argv(["port-forward", target, f":{port}"], namespace)
+    with (
+        tempfile.TemporaryFile("w+") as errors,
+        subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=errors, text=True) as process,
+    ):
+        try:
+            assert process.stdout is not None
+            ready, _, _ = select.select([process.stdout], [], [], _SECONDS)
+            said = process.stdout.readline() if ready else ""
+            found = re.match(r"Forwarding from 127\.0\.0\.1:(\d+) ", said)
+            if found is None:
+                process.kill()
+                process.wait()
+                errors.seek(0)
+                why = errors.read().strip() or said.strip() or f"nothing in {_SECONDS} s"
+                raise CommandError(f"`kubectl port-forward {target}` gave no port: {why}")
+            yield int(found[1])
+        finally:
+            process.kill()
+
+
+def _argv(arguments: list[str], namespace: str | None) -> list[str]:
+    program = shutil.which("kubectl")
+    if program is None:
+        raise CommandError("kubectl is not in PATH: install it, or run `proctor up`, which tells where its own is")
+    return [program, *arguments, *(["--namespace", namespace] if namespace else [])]

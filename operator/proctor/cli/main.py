@@ -9,8 +9,9 @@ from typing_extensions import override
 
 from proctor import __version__
 from proctor.api.scalars import Mode, seconds
-from proctor.cli import checkout, run
+from proctor.cli import cassettes, checkout, run
 from proctor.cli.errors import INTERRUPTED, USAGE, CommandError
+from proctor.cli.proxy import ENV_KEY, Way
 from proctor.cli.watch import watch
 
 _EPILOG = """\
@@ -23,6 +24,24 @@ The shortest path to a verdict:
   proctor up                                  a cluster on this machine, with Proctor in it
   kubectl apply -f docs/examples/hello.yaml   a TestRun
   proctor watch hello                         its progress and verdict
+"""
+_CASSETTES = """\
+What the platform's proxy has, and what of it nobody has asked for since the proxy started:
+  proctor cassettes list -n bazaar
+
+Would the model still say so? Code 1 if not, with what differs:
+  proctor cassettes verify journeys -n bazaar
+  proctor cassettes verify suites/t03_journeys/cassettes/journeys.jsonl -n bazaar
+
+Record again, from nothing, with a run in the cluster or with pytest on this machine:
+  proctor cassettes record journeys -n bazaar --file suites/t03_journeys/cassettes/journeys.jsonl -- \\
+    proctor run journeys -n bazaar --mode GOLDEN --wait
+  TEST_MODE=GOLDEN proctor cassettes record journeys --url "$PROCTOR_ENDPOINT_CASSETTE" \\
+    --file suites/t03_journeys/cassettes/journeys.jsonl -- pytest suites/t03_journeys
+
+The recording ends when the command ends, also by Ctrl-C. The file is replaced only if the command ended with 0; its
+code is that of `record`. While a recording is on, GOLDEN calls of everybody are recorded, so let nothing else run.
+What another cassette of the proxy already answers is not recorded again.
 """
 _CLUSTER_COMMANDS = {
     "up": "bring up the local cluster of this checkout",
@@ -92,6 +111,8 @@ def _parser() -> argparse.ArgumentParser:
     )
     look.add_argument("run", metavar="RUN", help="name of the TestRun (`kubectl get prun` lists them)")
 
+    _add_cassettes(commands)
+
     crds = commands.add_parser(
         "crds",
         help="generate the CRDs of this checkout from its models",
@@ -111,15 +132,52 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _add_cassettes(commands: "argparse._SubParsersAction[_Parser]") -> None:
+    group = commands.add_parser(
+        "cassettes",
+        help="list, verify and record what the platform's model has said",
+        description="Cassettes are what mode GOLDEN replays: recorded answers of the platform's model, kept in git.",
+        epilog=_CASSETTES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    what = group.add_subparsers(dest="action", metavar="ACTION", required=True, parser_class=_Parser)
+    reached = _Parser(add_help=False)
+    where = reached.add_mutually_exclusive_group()
+    where.add_argument("--url", metavar="URL", help="address of the proxy, for a platform on this machine")
+    where.add_argument("-n", "--namespace", metavar="NS", help="default: the namespace of kubectl's context")
+    reached.add_argument("--service", metavar="NAME", default=Way.service, help="of the proxy (default: %(default)s)")
+    reached.add_argument(
+        "--secret", metavar="NAME", default=Way.secret, help=f"where ADMIN_KEY is, without {ENV_KEY} (%(default)s)"
+    )
+    what.add_parser("list", parents=[reached], help="what the proxy has, what of it was never asked for")
+    verify = what.add_parser("verify", parents=[reached], help="ask the upstream again, and tell what differs")
+    verify.add_argument("cassette", metavar="NAME|FILE", help="a cassette of the proxy, or a file (*.jsonl)")
+    record = what.add_parser(
+        "record",
+        parents=[reached],
+        help="record what a command makes the platform ask for",
+        usage="%(prog)s [-h] [--url URL | -n NS] [--service NAME] [--secret NAME] --file FILE NAME -- COMMAND...",
+    )
+    record.add_argument("cassette", metavar="NAME", help="of the cassette in the proxy")
+    record.add_argument("--file", type=Path, required=True, metavar="FILE", help="what to write, whole or not at all")
+
+
 def main(argv: list[str] | None = None) -> int:
     """Run the command and return its exit code: the entry point of `proctor` and `kubectl-proctor`."""
     parser = _parser()
+    argv = sys.argv[1:] if argv is None else argv
+    recorded: list[str] = []
+    if argv[:1] == ["cassettes"] and "--" in argv:
+        # What is recorded has options of its own, which argparse would take for ours.
+        argv, recorded = argv[: argv.index("--")], argv[argv.index("--") + 1 :]
     # The cluster's own parser reads what follows up, down and status, --help included.
     options, rest = parser.parse_known_args(argv)
     if rest and options.command not in _CLUSTER_COMMANDS:
         parser.error(f"unrecognized arguments: {' '.join(rest)}")
+    if options.command == "cassettes" and (options.action == "record") != bool(recorded):
+        parser.error("-- COMMAND... belongs to `cassettes record`, which needs it")
     try:
-        return _dispatch(options, rest)
+        return _dispatch(options, rest or recorded)
     except CommandError as error:
         print(f"proctor: {error}", file=sys.stderr)
         return error.code
@@ -141,6 +199,15 @@ def _dispatch(options: argparse.Namespace, rest: list[str]) -> int:
             return watch(name, namespace=namespace, timeout_seconds=options.timeout)
         case "watch":
             return watch(options.run, namespace=options.namespace, timeout_seconds=options.timeout)
+        case "cassettes":
+            way = Way(options.url, options.namespace, options.service, options.secret)
+            match options.action:
+                case "list":
+                    return cassettes.listing(way)
+                case "verify":
+                    return cassettes.verify(way, options.cassette)
+                case _:
+                    return cassettes.record(way, options.cassette, options.file, rest)
         case "crds":
             root = checkout.find(Path.cwd())
             return checkout.write_crds(root) if options.write else checkout.check_crds(root)
