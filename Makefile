@@ -21,6 +21,7 @@ HEALTHY ?= 1
 FULL ?=
 ARGS ?=
 OBSERVE ?=
+TEST_MODE ?=
 export CLUSTER
 
 # kubectl and helm of the cluster, and the way to it; only `up` and what comes after it may ask for them.
@@ -91,11 +92,25 @@ install: images ## install or upgrade Proctor in the cluster
 jaeger: up ## build the image of Jaeger and load it (4 min the first time)
 	$(PYTHON) -m cluster images jaeger
 
-.PHONY: demo
-demo: install $(if $(OBSERVE),jaeger) ## the example platform, a suite, a verdict; FAULTS=idempotency_ignored plants a fault; OBSERVE=1 adds Prometheus and Jaeger
+.PHONY: bazaar
+bazaar: install $(if $(OBSERVE),jaeger) ## the example platform in the cluster; FAULTS=idempotency_ignored plants a fault; OBSERVE=1 adds Prometheus and Jaeger
 	$(WITH_CLUSTER) helm upgrade --install bazaar helm/bazaar --namespace bazaar --create-namespace \
 		--values build/images.yaml $(if $(OBSERVE),--values helm/bazaar/values-observability.yaml) \
 		--values <($(PYTHON) images/bazaar/cards.py '$(FAULTS)') --wait --timeout 5m
+
+# TEST_MODE=GOLDEN or LIVE_SMOKE is another mode than MOCK. The table at the end has the time of each suite.
+test-scaffolding: STEP := scaffolding ## T1 against the example platform: modes, cassettes, factories; TEST_MODE=GOLDEN, FAULTS and OBSERVE as above
+test-contract: STEP := contract ## T2: API, schemas, errors, personal data
+test-e2e: STEP := journeys ## T3: what customers do, judged by the rows in the database
+test-integration: STEP := platform kubernetes ## orchestrator, API gateway, answers, bills together
+test-all-upgrades: STEP := ## every suite of suites/testsuite.yaml in one run
+.PHONY: test-scaffolding test-contract test-e2e test-integration test-all-upgrades
+test-scaffolding test-contract test-e2e test-integration test-all-upgrades: bazaar
+	$(WITH_CLUSTER) kubectl apply $(patsubst %,-f %,suites/testsuite.yaml $(wildcard suites/*/rbac.yaml))
+	$(WITH_CLUSTER) proctor run upgrades -n bazaar --wait --timeout 30m $(STEP:%=--step %) $(TEST_MODE:%=--mode %)
+
+.PHONY: demo
+demo: bazaar ## the example platform, a suite, a verdict; FAULTS and OBSERVE as above
 	$(WITH_CLUSTER) kubectl apply -f suites/t03_journeys/suite.yaml
 	$(WITH_CLUSTER) proctor run journeys -n bazaar --wait --join --timeout 10m
 
@@ -141,6 +156,7 @@ bench-bazaar: install jaeger ## the example platform from a fresh install: readi
 .PHONY: generate
 generate: $(STAMP) ## write the generated files
 	$(VENV)/bin/proctor crds --write
+	PYTHONPATH=tests $(PYTHON) tests/suites_whole.py
 
 .PHONY: lock
 lock: $(STAMP) ## choose the newest allowed versions for requirements/*.txt

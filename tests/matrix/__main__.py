@@ -15,7 +15,7 @@ from typing import Any
 import cards
 from matrix import planting, suite
 from matrix.judge import Outcome, judge
-from matrix.rounds import Round, rounds
+from matrix.rounds import Round, only, rounds
 
 State = dict[str, dict[str, Any]]
 
@@ -31,10 +31,14 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=1, help="seed of the suites' choices (default 1)")
     options = parser.parse_args()
     chosen = options.suites.split(",")
-    for name in chosen:
-        suite.folder(name)
-    known = [card for card in cards.load() if options.only in (None, card.id)]
-    plan = rounds(known, chosen, options.healthy, full=options.full)
+    try:
+        for name in chosen:
+            suite.folder(name)
+        plan = rounds(only(cards.load(), options.only), chosen, options.healthy, full=options.full)
+    except ValueError as error:
+        parser.error(str(error))
+    if not plan:
+        parser.error(f"no round: the card of {options.only} names other suites than {options.suites} (--full asks all)")
     path = planting.ROOT / "build" / "matrix.json"
     state: State = {} if options.again or not path.exists() else json.loads(path.read_text())
     try:
@@ -44,7 +48,7 @@ def main() -> int:
         print(f"interrupted; what was found is in {path}", file=sys.stderr)
         return 130
     finally:
-        if not plan or plan[-1].card:
+        if plan[-1].card:
             planting.plant(None)
     return _table(plan, state)
 
@@ -76,7 +80,8 @@ def _table(plan: list[Round], state: State) -> int:
         for name in turn.suites:
             found = state[f"{turn.name}/{name}"]
             bad += not Outcome(found["outcome"]).good
-            print(f"{turn.name:<{wide}}  {name:<11}  {found['outcome']:<15}  {found['shown'][:120]}")
+            outcome, seconds, shown = found["outcome"], f"{found['seconds']} s", found["shown"][:120]
+            print(f"{turn.name:<{wide}}  {name:<11}  {outcome:<15}  {seconds:>6}  {shown}")
     print(f"{sum(len(turn.suites) for turn in plan)} outcomes, {bad} not as they should be")
     return 1 if bad else 0
 

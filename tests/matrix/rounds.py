@@ -1,5 +1,6 @@
 """Which rounds a matrix has: healthy ones first, then one for each fault that concerns the chosen suites."""
 
+import difflib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -23,3 +24,12 @@ def rounds(cards: Sequence[Card], suites: Sequence[str], healthy: int, *, full: 
         if looking:
             result.append(Round(card.id, card, looking))
     return result
+
+
+def only(cards: Sequence[Card], fault: str | None) -> list[Card]:
+    """The card of one fault, or all cards. Raises ValueError with the nearest names if there is no such fault."""
+    chosen = [card for card in cards if fault in (None, card.id)]
+    if not chosen:
+        near = difflib.get_close_matches(fault or "", [card.id for card in cards], n=5, cutoff=0.4)
+        raise ValueError(f"no fault {fault!r}; near: {', '.join(near) or 'none'} (`make faults` lists them all)")
+    return chosen

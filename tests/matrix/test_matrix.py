@@ -1,10 +1,15 @@
 """What the matrix concludes from what a suite said, and which rounds it has."""
 
+import os
+import subprocess
+import sys
+
 import pytest
 
 import cards
 from matrix.judge import Outcome, Seen, judge
-from matrix.rounds import rounds
+from matrix.planting import ROOT
+from matrix.rounds import only, rounds
 
 PASSED = Seen("Passed", "Passed", ())
 RIGHT = ("t.py::test_a", "effect-once: 2 orders, expected 1")
@@ -34,6 +39,33 @@ def test_judgment(seen: Seen, properties: tuple[str, ...] | None, met: int | Non
 
 def test_only_a_caught_fault_and_a_green_healthy_round_are_good() -> None:
     assert [outcome for outcome in Outcome if outcome.good] == [Outcome.CAUGHT, Outcome.GREEN]
+
+
+def test_a_fault_that_nobody_knows_is_told_with_its_neighbors() -> None:
+    known = cards.load()
+    assert [card.id for card in only(known, "quota_race")] == ["quota_race"]
+    assert only(known, None) == known
+    with pytest.raises(ValueError, match=r"no fault 'quota_rase'; near: quota_race"):
+        only(known, "quota_rase")
+    with pytest.raises(ValueError, match="near: none"):
+        only(known, "zzzzzzzz")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["t03", "--only", "idempotency_ignore"], "near: idempotency_ignored"),
+        (["t99"], "no suite 't99'"),
+        (["t03", "--only", "quota_race", "--healthy", "0"], "no round"),
+    ],
+)
+def test_a_wrong_question_is_answered_before_anything_is_planted(arguments: list[str], says: str) -> None:
+    environment = {"PATH": "", "PYTHONPATH": os.pathsep.join([str(ROOT / "tests"), str(ROOT / "images/bazaar")])}
+    command = [sys.executable, "-m", "matrix", *arguments]
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False, timeout=60)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert says in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 def test_a_fault_is_looked_at_by_the_suites_on_its_card() -> None:
