@@ -1,7 +1,7 @@
 """Journeys of customers, judged by the final state of the database against the goal state (Yao et al. 2024, tau-bench).
 
 A journey must succeed in all of eight trials (pass^8 of the same paper), which differ in user, product, quantity,
-phrasing, ids and the tenant's seed, and run at the same time.
+phrasing, ids and the tenant's seed, and run four at a time. One is enough where calls cost.
 """
 
 import random
@@ -32,16 +32,17 @@ TRIALS, AT_ONCE = 8, 4
 @pytest.mark.parametrize("journey", JOURNEYS)
 def test_journey(platform: Platform, seeded: random.Random, evidence: Evidence, journey: Journey) -> None:
     """In every trial: the goal, by allowed effects only, no other row, and the customer is told what is so."""
-    chances = [random.Random(seeded.getrandbits(64)) for _ in range(TRIALS)]
+    trials = 1 if platform.target.mode == "LIVE_SMOKE" else TRIALS
+    chances = [random.Random(seeded.getrandbits(64)) for _ in range(trials)]
     with ThreadPoolExecutor(AT_ONCE) as pool:
-        trials = [pool.submit(_trial, platform, journey, chance) for chance in chances]
-        for number, trial in enumerate(trials, 1):
+        started = [pool.submit(_trial, platform, journey, chance) for chance in chances]
+        for number, trial in enumerate(started, 1):
             try:
                 evidence("messages", trial.result())
             except AssertionError as failure:
                 prop, _, seen = str(failure).partition(": ")
                 pool.shutdown(wait=False, cancel_futures=True)
-                raise AssertionError(f"{prop}: trial {number} of {TRIALS}: {seen}") from failure
+                raise AssertionError(f"{prop}: trial {number} of {trials}: {seen}") from failure
             evidence("trials")
 
 

@@ -4,6 +4,7 @@ import re
 from collections import Counter
 from pathlib import Path
 
+import httpx
 import pytest
 import yaml
 from loopback import ROOT, Platform, free_port, roles
@@ -17,6 +18,17 @@ def test_healthy_platform_passes(bazaar: Platform, tmp_path: Path) -> None:
     outcomes = run_suite(SUITE, bazaar.suite_environment(seed=11), tmp_path / "report.xml")
     assert len(outcomes) >= 24
     assert Counter(outcomes.values()) == {"passed": len(outcomes)}, outcomes
+
+
+def test_cassette_answers_every_call(bazaar: Platform, tmp_path: Path) -> None:
+    """In GOLDEN no model is asked, with another seed neither, and nothing is in the cassette that nobody asks for."""
+    cassette = httpx.Client(base_url=bazaar.urls["cassette"], headers={"X-Admin-Key": bazaar.admin_key})
+    before = [httpx.get(f"{bazaar.urls[model]}/ledger").json() for model in ("model", "model-second")]
+    outcomes = run_suite(SUITE, bazaar.suite_environment(seed=11) | {"TEST_MODE": "GOLDEN"}, tmp_path / "report.xml")
+    assert Counter(outcomes.values()) == {"passed": len(outcomes)}, outcomes
+    assert [httpx.get(f"{bazaar.urls[model]}/ledger").json() for model in ("model", "model-second")] == before
+    used = cassette.get("/cassettes/journeys/usage").json()
+    assert (used["interactions"] > 300, used["unused"]) == (True, [])
 
 
 def test_planted_fault_is_caught_and_named(bazaar: Platform, tmp_path: Path) -> None:
