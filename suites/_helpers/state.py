@@ -53,6 +53,17 @@ class Database:
         )
         return [row for (row,) in self._connection.execute(statement, {"tenant_id": tenant_id, **equal})]
 
+    def scans(self, table: str) -> int:
+        """How often a table was scanned, by the statistics of the server, which are a second late."""
+        statement = (
+            "SELECT seq_scan + coalesce(idx_scan, 0) FROM pg_stat_all_tables WHERE schemaname = %s AND relname = %s"
+        )
+        row = self._connection.execute(statement, ("bazaar", table)).fetchone()
+        if row is None:
+            raise RuntimeError(f"the database has no table bazaar.{table}")
+        count: int = row[0]
+        return count
+
     def snapshot(self, tenant_id: str) -> dict[str, Counter[str]]:
         """All the tenant's rows outside bookkeeping, at one moment: that of one statement."""
         every = sql.SQL(" UNION ALL ").join(

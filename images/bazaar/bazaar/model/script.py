@@ -100,6 +100,11 @@ _NEXT = {
 }
 _UNDONE = {"cancel_order": "place_order", "refund_order": "pay_order"}
 _ANSWERED = ("{title}: {body}", "{body}", "Here is what we have on this. {body}")
+_SAYS_LITTLE = re.compile(
+    r"about|accept|and|any|are|can|could|did|does|for|from|give|had|has|have|how|its|know|long|many|may|more|much|need|not|one"
+    r"|our|please|tell|than|that|the|their|them|there|they|this|want|was|what|when|where|which|who|why|will|with|would|you|your"
+)
+_UNKNOWN = ("I have nothing on that; a colleague could tell you.", "That I do not know. Shall I ask a colleague?")
 _HELP = ("I can place orders, track them and answer questions.", "Ask me about our shop, an order or a delivery.")
 _ASKED_BACK = ("I could not find that product; which one do you mean?", "Which of our products do you mean?")
 _TOKEN_NEEDED = ("Which payment token may I charge?", "Please send me a payment token, like tok_visa.")
@@ -126,10 +131,11 @@ def reply(messages: list[dict[str, Any]], tools: list[str], wants_json: bool, se
         products = context.get("products", [])
         named = (_product(text, products) for text in reversed(asked))  # "two of them": what was spoken of last
         return _plan(tools, question, next(filter(None, named), None), seed)
-    documents = context.get("documents", [])
-    if documents and _route(question) == "faq":
-        return Reply(_choose(_ANSWERED, seed).format(**documents[0]))
-    return Reply(_choose(_HELP, seed))
+    if _route(question) != "faq":
+        return Reply(_choose(_HELP, seed))
+    topic = " ".join(asked[-2:])  # "and on Sundays?" says little without the question before
+    document = next((d for d in context.get("documents", []) if _speaks_of(d, topic)), None)
+    return Reply(_choose(_ANSWERED, seed).format(**document) if document else _choose(_UNKNOWN, seed))
 
 
 def _route(question: str) -> str:
@@ -181,6 +187,13 @@ def _context(messages: list[dict[str, Any]]) -> dict[str, Any]:
             context: dict[str, Any] = json.loads(message["content"].removeprefix("Context: "))
             return context
     return {}
+
+
+def _speaks_of(document: dict[str, Any], topic: str) -> bool:
+    """Whether a document has a word of the topic that says something; "returned" is a word of "returns"."""
+    told = re.findall(r"\w{3,}", f"{document['title']} {document['body']}".lower())
+    words = {word[:5] for word in re.findall(r"\w{3,}", topic.lower()) if not _SAYS_LITTLE.fullmatch(word)}
+    return any(word.startswith(stem) for word in told for stem in words)
 
 
 def _product(question: str, products: list[dict[str, Any]]) -> dict[str, Any] | None:
