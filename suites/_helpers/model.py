@@ -1,7 +1,6 @@
 """The model server's own witness and its stage: what it was asked, and the answers that it withholds."""
 
 import hashlib
-import os
 import random
 from dataclasses import dataclass, field
 from typing import Any
@@ -32,14 +31,6 @@ class ModelServer:
         raise RuntimeError(f"the model holds no answer under {key}: its directive did not reach it")
 
 
-def model_url() -> str:
-    """Raises RuntimeError if the environment does not name the model server."""
-    url = os.environ.get("PROCTOR_ENDPOINT_MODEL")
-    if not url:
-        raise RuntimeError("not set: PROCTOR_ENDPOINT_MODEL (see suites/README.md)")
-    return url.rstrip("/")
-
-
 def new_trace(tenant_id: str, seeded: random.Random) -> tuple[str, dict[str, str]]:
     """A trace id, and the headers that have a request belong to it (W3C Trace Context).
 
@@ -47,3 +38,8 @@ def new_trace(tenant_id: str, seeded: random.Random) -> tuple[str, dict[str, str
     """
     trace_id = hashlib.sha256(f"{tenant_id}/{seeded.getrandbits(64)}".encode()).hexdigest()[:32]
     return trace_id, {"traceparent": f"00-{trace_id}-{trace_id[:16]}-01"}
+
+
+def hold_key(tenant_id: str) -> str:
+    """A key for `[[hold KEY]]` that no other test has. In letters: digits might be somebody's, and are redacted."""
+    return "hold-" + tenant_id.replace("-", "").translate(str.maketrans("0123456789", "ghijklmnop"))

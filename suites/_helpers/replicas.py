@@ -12,13 +12,12 @@ def replicas(name: str) -> list[str]:
     name one process each. Raises RuntimeError if there is none.
     """
     prefix = f"PROCTOR_ENDPOINT_{name.upper().replace('-', '_')}_PODS"
-    urls = [urlsplit(value) for key, value in sorted(os.environ.items()) if key.startswith(prefix)]
-    if not urls:
-        raise RuntimeError(f"not set: {prefix} (see suites/README.md)")
     found = set()
-    for url in urls:
+    for url in [urlsplit(value) for key, value in os.environ.items() if key.startswith(prefix)]:
         port = url.port or 80
         for *_, address in socket.getaddrinfo(url.hostname, port, type=socket.SOCK_STREAM):
             host = f"[{address[0]}]" if ":" in str(address[0]) else str(address[0])
             found.add(f"{url.scheme}://{host}:{port}")
+    if not found:
+        raise RuntimeError(f"not set: {prefix} (see suites/README.md)")
     return sorted(found)

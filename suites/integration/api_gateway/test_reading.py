@@ -7,32 +7,28 @@ import pytest
 from _fixtures.evidence import Evidence
 from _fixtures.shops import Platform, Shop
 from _helpers.client import accepted
-from _helpers.model import ModelServer
+from _helpers.model import ModelServer, hold_key
 from _helpers.properties import Property, check
 from _helpers.readiness import probe
 
-SLACK_SECONDS = 5.0
+SLACK_SECONDS = 10.0
 """What a machine with other work may be late."""
 
 
 @pytest.mark.mock_only
 def test_waiting_ends_when_it_was_asked_to(shop: Shop, model: ModelServer, evidence: Evidence) -> None:
     """While the episode is held, `wait=1` is answered after a second and not before; without it, at once."""
-    key = f"hold-{shop.tenant_id}"
-    path = f"/v1/episodes/{accepted(shop.alice.send(f'[[hold {key}]] How can I pay?'))}"
-    try:
-        for wait, least, most in ((None, 0.0, SLACK_SECONDS), (1, 0.95, 1 + SLACK_SECONDS)):
-            started = time.monotonic()
-            answer = shop.alice.request("GET", path, headers={"Prefer": f"wait={wait}"} if wait else {})
-            seconds = time.monotonic() - started
-            state = answer.json().get("state")
-            check(state in ("queued", "running"), Property.LONG_POLL, f"the held episode is {state}")
-            fits = least <= seconds <= most
-            check(
-                fits, Property.LONG_POLL, f"wait={wait} was answered after {seconds:.2f} s, expected {least} to {most}"
-            )
-    finally:
-        model.release(key)
+    key = hold_key(shop.tenant_id)
+    path = f"/v1/episodes/{accepted(shop.alice.send(f'[[hold {key}]] I want to buy 1 Mug'))}"
+    for wait, least, most in ((None, 0.0, SLACK_SECONDS), (1, 0.95, 1 + SLACK_SECONDS)):
+        started = time.monotonic()
+        answer = shop.alice.request("GET", path, headers={"Prefer": f"wait={wait}"} if wait else {})
+        seconds = time.monotonic() - started
+        state = answer.json().get("state")
+        check(state in ("queued", "running"), Property.LONG_POLL, f"the held episode is {state}")
+        seen = f"wait={wait} was answered after {seconds:.2f} s, expected {least} to {most}"
+        check(least <= seconds <= most, Property.LONG_POLL, seen)
+    model.release(key)
     started = time.monotonic()
     ended = shop.alice.request("GET", path, headers={"Prefer": "wait=30"}).json()
     seconds = time.monotonic() - started

@@ -12,6 +12,8 @@ from _helpers.client import User, accepted
 from _helpers.model import ModelServer, new_trace
 from _helpers.properties import Property, check
 
+pytestmark = pytest.mark.mock_only
+
 Tokens = tuple[int, int]
 TEXTS = [
     "How can I return goods?",
@@ -95,7 +97,6 @@ def test_usage_of_a_tenant_is_the_sum_over_its_episodes(
         evidence("ledger-rows", sum(len(model.calls(trace_id)) for trace_id in traces[made.tenant_id]))
 
 
-@pytest.mark.mock_only
 def test_failed_call_is_not_charged(
     platform: Platform, tenant: MakeTenant, model: ModelServer, seeded: random.Random, evidence: Evidence
 ) -> None:
@@ -110,7 +111,6 @@ def test_failed_call_is_not_charged(
     evidence("ledger-rows", len(model.calls(trace_id)))
 
 
-@pytest.mark.mock_only
 @pytest.mark.parametrize("text", COSTS, ids=["order", "tracking"])
 def test_journey_costs_what_it_is_known_to_cost(
     tenant: MakeTenant, model: ModelServer, seeded: random.Random, evidence: Evidence, text: str

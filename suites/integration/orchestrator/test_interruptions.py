@@ -6,7 +6,7 @@ import pytest
 from _fixtures.evidence import Evidence
 from _fixtures.shops import Platform, Shop
 from _helpers.client import accepted
-from _helpers.model import ModelServer, new_trace
+from _helpers.model import ModelServer, hold_key, new_trace
 from _helpers.properties import Property, check
 from _helpers.frames import open_stream
 
@@ -25,7 +25,7 @@ ONCE = {
 
 def test_step_in_flight_is_seen(platform: Platform, shop: Shop, model: ModelServer, evidence: Evidence) -> None:
     """While the model withholds its answer, the steps before are done, this one is started, and nothing after."""
-    key = f"hold-{shop.tenant_id}"
+    key = hold_key(shop.tenant_id)
     sent = shop.alice.send(f"[[hold {key}]] {ORDER}")
     episode_id = accepted(sent)
     with open_stream(platform.target.gateway, shop.alice.key, sent.json()["conversation"]) as stream:
