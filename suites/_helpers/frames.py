@@ -1,4 +1,4 @@
-"""The frames of a conversation over a WebSocket."""
+"""The frames of a conversation over a WebSocket, waited for one by one and kept."""
 
 import json
 import time
