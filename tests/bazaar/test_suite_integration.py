@@ -10,8 +10,8 @@ from loopback import ROOT, Platform, free_port, roles
 from suiterun import CONSTANT, NOTHING, Answers, null_platform, properties, run_suite
 
 SUITE = "integration"
-PARTS = ("-n", "2")
-"""As two shards would run it."""
+PARTS = ("--ignore=suites/integration/k8s", "-n", "2")
+"""All but what looks at a cluster, as two shards would run it."""
 CARD = yaml.safe_load((ROOT / "images/bazaar/faults/quota_race.yaml").read_text(encoding="utf-8"))
 
 
@@ -43,6 +43,12 @@ def test_planted_fault_is_caught_and_named(bazaar: Platform, environment: dict[s
         faulty = environment | {"PROCTOR_ENDPOINT_GATEWAY": urls["gateway"]}
         outcomes = run_suite(f"{SUITE}/api_gateway/test_limits.py", faulty, tmp_path / "report.xml")
     assert properties(outcomes) == {"test_quota_admits_exactly_its_number": CARD["properties"][0]}
+
+
+def test_missing_cluster_is_an_error_that_says_what_to_set(environment: dict[str, str], tmp_path: Path) -> None:
+    outcomes = run_suite(f"{SUITE}/k8s", environment, tmp_path / "report.xml")
+    assert outcomes
+    assert all("PROCTOR_KUBE_URL" in line and not line.startswith("skipped") for line in outcomes.values())
 
 
 @pytest.mark.parametrize("answers", [CONSTANT, NOTHING], ids=["constant answers", "501 to all"])

@@ -107,12 +107,12 @@ def test_key_of_another_tenant_finds_nothing(
     stranger = tenant(seed=seeded.getrandbits(31)).users["alice"]
     episode = shop.alice.say("I want to buy 1 Mug")
     number = shop.order_of(shop.alice)["order_number"]
-    paths = {
-        f"/v1/episodes/{episode['episode_id']}": {},
-        f"/v1/conversations/{episode['conversation']}/messages": {},
-        f"/v1/orders/{number}": {},
-        f"/v1/shipments/TR{number}": {},
-    }
+    paths = [
+        f"/v1/episodes/{episode['episode_id']}",
+        f"/v1/conversations/{episode['conversation']}/messages",
+        f"/v1/orders/{number}",
+        f"/v1/shipments/TR{number}",
+    ]
     for path in paths:
         own, other = (user.request("GET", path).status_code for user in (shop.alice, stranger))
         check(own == 200, Property.ANSWER, f"{path[:12]}... of the own tenant gave {own}, expected 200")
@@ -148,7 +148,7 @@ def test_administration_needs_the_bootstrap_key(
         "keys": f"/v1/admin/tenants/{shop.tenant_id}/users/bob/keys",
         "record": f"/v1/admin/episodes/{NOWHERE}/record?tenant_id={shop.tenant_id}",
     }[what]
-    body = {"json": {"seed": 1, "users": [{"name": "eve"}]}} if what == "tenants" else {}
+    body: dict[str, Any] = {"json": {"seed": 1, "users": [{"name": "eve"}]}} if what == "tenants" else {}
     for headers in ({}, {"Authorization": f"Bearer {shop.alice.key}"}):
         answer = platform.http.request(method, url, headers=headers, **body)
         seen = answer.status_code, answer.json().get("code") if answer.content else None

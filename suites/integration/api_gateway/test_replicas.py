@@ -10,9 +10,9 @@ from _fixtures.evidence import Evidence
 from _fixtures.shops import Shop
 from _fixtures.tenants import MakeTenant
 from _helpers.client import accepted
+from _helpers.frames import open_stream
 from _helpers.properties import Property, check
 from _helpers.replicas import replicas
-from _helpers.frames import open_stream
 
 FRAME_SECONDS = 15.0
 ORDER = "I want to buy 2 Blue Mug, please"

@@ -44,10 +44,10 @@ def _wrong(shop: Shop, case: dict[str, Any]) -> tuple[Property, str] | None:
         episode = user.say(text, conversation)
         conversation = episode["conversation"]
     reply = episode["reply"] or ""
-    (retrieved,) = shop.rows("episode_steps", episode_id=episode["episode_id"], step="retrieve") or [None]
-    if episode["state"] != "done" or retrieved is None:
-        return Property.EPISODE_ENDS, f"the episode is {episode['state']}"
-    sources = {document["document_id"]: document["body"] for document in retrieved["output"]["documents"]}
+    retrieved = shop.rows("episode_steps", episode_id=episode["episode_id"], step="retrieve")
+    if episode["state"] != "done" or not retrieved:
+        return Property.EPISODE_ENDS, f"the episode is {episode['state']}, with {len(retrieved)} look-ups"
+    sources = {document["document_id"]: document["body"] for document in retrieved[0]["output"]["documents"]}
     given = [name for name, body in sources.items() if body in reply]
     for name in case.get("never", []):
         if name in sources:

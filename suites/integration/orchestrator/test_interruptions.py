@@ -6,9 +6,9 @@ import pytest
 from _fixtures.evidence import Evidence
 from _fixtures.shops import Platform, Shop
 from _helpers.client import accepted
+from _helpers.frames import open_stream
 from _helpers.model import ModelServer, hold_key, new_trace
 from _helpers.properties import Property, check
-from _helpers.frames import open_stream
 
 pytestmark = pytest.mark.mock_only
 FRAME_SECONDS = 15.0
