@@ -98,12 +98,12 @@ def _judge_replies(customer: Customer, changes: Mapping[str, Change]) -> None:
         (said,) = customer.shop.rows("messages", episode_id=episode_id, role="assistant") or [{"content": None}]
         reply = said["content"]
         check(reply == episode["reply"], Property.ANSWER, "the reply of the episode is not the message that was stored")
-        for part in step.get("told", []):
-            words = [word.format(**values) for word in (part if isinstance(part, list) else [part])]
-            check(any(w in reply for w in words), Property.ANSWER, f"the reply lacks {' or '.join(words)}: {reply!r}")
         for part in step.get("not_told", []):
             words = part.format(**values)
             check(words not in reply, Property.USER_READ, f"the reply tells {words!r}: {reply!r}")
+        for part in step.get("told", []):
+            words = [word.format(**values) for word in (part if isinstance(part, list) else [part])]
+            check(any(w in reply for w in words), Property.ANSWER, f"the reply lacks {' or '.join(words)}: {reply!r}")
 
 
 def test_books_balance(shop: Shop, seeded: random.Random) -> None:
