@@ -79,10 +79,11 @@ class Platform:
         """
         admin = {"Authorization": f"Bearer {self.target.admin_key}"}
         scopes = ["messages:write", "episodes:read", "orders:read", "orders:write"]
+        more = ["leads:read", "leads:write", "documents:read", "documents:write", "usage:read"]
         body = {
             "seed": seed,
             "mode": mode or self.target.mode,
-            "users": [{"name": "alice", "scopes": [*scopes, "documents:write"]}, {"name": "bob", "scopes": scopes}],
+            "users": [{"name": "alice", "scopes": [*scopes, *more]}, {"name": "bob", "scopes": scopes}],
             "products": PRODUCTS,
         }
         try:

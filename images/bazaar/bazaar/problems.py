@@ -15,8 +15,9 @@ import sqlalchemy.exc
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError, ValidationException, WebSocketRequestValidationError
 from fastapi.responses import JSONResponse
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 from starlette.exceptions import HTTPException
+from starlette.routing import Match
 
 from bazaar.faults import fault
 
@@ -42,6 +43,7 @@ PROBLEMS = {
     "internal": HTTPStatus.INTERNAL_SERVER_ERROR,
     "unavailable": HTTPStatus.SERVICE_UNAVAILABLE,
 }
+_METHODS = ("DELETE", "GET", "HEAD", "PATCH", "POST", "PUT")
 _CODES = {status: code for code, status in reversed(PROBLEMS.items())}
 _BACKEND_DOWN: tuple[type[Exception], ...] = (
     sqlalchemy.exc.OperationalError,
@@ -76,7 +78,7 @@ class ProblemBody(BaseModel):
     type: str
     title: str
     status: int
-    code: str
+    code: str = Field(json_schema_extra={"enum": sorted(PROBLEMS)})
     detail: str
     errors: list[FieldError] = []
 
@@ -112,8 +114,16 @@ def _field_error(error: dict[str, Any]) -> FieldError:
 
 async def _on_http(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
+    if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
+        error.headers = {"Allow": ", ".join(_allowed(request))}
     code = error.code if isinstance(error, Problem) else _CODES.get(HTTPStatus(error.status_code), "malformed-request")
     return answer(code, error.detail, error.headers)
+
+
+def _allowed(request: Request) -> list[str]:
+    """The methods of all routes that a path has; the router itself knows those of the first only (RFC 9110, 10.2.1)."""
+    scopes = ({**request.scope, "method": method} for method in _METHODS)
+    return [s["method"] for s in scopes if any(r.matches(s)[0] is Match.FULL for r in request.app.routes)]
 
 
 async def _on_backend_down(request: Request, error: Exception) -> Response:

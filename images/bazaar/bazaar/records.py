@@ -6,12 +6,23 @@ changed in a record, wherever, is seen at its step.
 
 import hashlib
 import json
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 from uuid import UUID
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 Hash = str
+
+
+def is_number(value: Any) -> Any:
+    """Let only numbers through, before pydantic makes one of a text or of true. Raises ValueError."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise ValueError("must be a number")
+    return value
+
+
+Integer = Annotated[int, BeforeValidator(is_number)]
+"""A number in a body: "1" and true are none, 1.0 is one."""
 
 
 class _Closed(BaseModel):
@@ -24,8 +35,8 @@ class Inputs(_Closed):
     tenant_id: UUID
     episode_id: UUID
     user_id: str
-    conversation: int = Field(ge=1, le=2**31 - 1)
-    seed: int = Field(ge=0, le=2**63 - 1)
+    conversation: Integer = Field(ge=1, le=2**31 - 1)
+    seed: Integer = Field(ge=0, le=2**63 - 1)
     history: list[dict[str, str]] = Field(min_length=1)
     channel: str
 
@@ -63,7 +74,7 @@ class Record(_Closed):
 class ReplayConfig(_Closed):
     """What a replay has another way: the seed, and prompts of agents by their names."""
 
-    seed: int | None = Field(default=None, ge=0, le=2**63 - 1)
+    seed: Annotated[int, Field(ge=0, le=2**63 - 1), BeforeValidator(is_number)] | None = None
     agents: dict[str, str] = {}
 
 

@@ -101,7 +101,7 @@ class _Measure:
 
 
 def _route(scope: Scope) -> str:
-    route: str = getattr(scope.get("route"), "path", "unmatched")
+    route: str = getattr(scope.get("route"), "path_format", "unmatched")
     return route
 
 

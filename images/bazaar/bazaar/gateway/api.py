@@ -17,6 +17,7 @@ from pydantic import (
 
 from bazaar.faults import fault
 from bazaar.gateway.keys import Scope
+from bazaar.records import Integer, is_number
 from bazaar.safety import pii
 
 MAX_INTEGER = 2**31 - 1
@@ -25,12 +26,6 @@ MAX_INTEGER = 2**31 - 1
 def _is_text(value: Any) -> Any:
     if not isinstance(value, str):
         raise ValueError("must be a text")
-    return value
-
-
-def _is_number(value: Any) -> Any:
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise ValueError("must be a number")
     return value
 
 
@@ -48,8 +43,6 @@ OrderNumber = Annotated[str, Field(pattern=r"^[0-9]{4,10}-[0-9]{1,6}$")]
 TrackingCode = Annotated[str, Field(pattern=r"^TR[0-9]{4,10}-[0-9]{1,6}$")]
 ShipmentStatus = Literal["preparing", "shipped", "cancelled"]
 Ordinal = Annotated[int, Field(ge=1, json_schema_extra={"maximum": MAX_INTEGER}), AfterValidator(_storable)]
-Integer = Annotated[int, BeforeValidator(_is_number)]
-"""A number in a body: "1" and true are none, 1.0 is one."""
 Moment = Annotated[AwareDatetime, BeforeValidator(_is_text)]
 
 
@@ -80,7 +73,9 @@ class UserIn(Model):
     name: Name
     scopes: list[Scope] = Field(default=["messages:write", "episodes:read", "orders:read"], max_length=16)
     groups: list[Name] = Field(default=[], max_length=16)
-    per_second: Integer | None = Field(default=None, ge=1, le=10_000, description="requests that the key may make")
+    per_second: Annotated[int, Field(ge=1, le=10_000), BeforeValidator(is_number)] | None = Field(
+        default=None, description="requests that the key may make"
+    )
     expires_at: Moment | None = Field(default=None, description="when the key ends")
 
 
@@ -202,7 +197,7 @@ class MessageIn(Model):
     """What a customer says."""
 
     text: Text
-    conversation: Annotated[Ordinal, BeforeValidator(_is_number)] | None = Field(
+    conversation: Annotated[Ordinal, BeforeValidator(is_number)] | None = Field(
         default=None, description="absent: a new conversation"
     )
     channel: Channel = Channel.WEB

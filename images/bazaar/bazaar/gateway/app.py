@@ -25,8 +25,7 @@ from bazaar.web import create_app
 CALL_SECONDS = 20.0
 RESOURCES = (admin, messages, episodes, conversations, stream, shop, documents, privacy, usage)
 _ERRORS: dict[int | str, dict[str, Any]] = {
-    status: {"model": ProblemBody, "content": {"application/problem+json": {}}}
-    for status in (400, 401, 403, 404, 409, 413, 415, 422, 429, 500, 503)
+    status: {"model": ProblemBody} for status in (400, 401, 403, 404, 409, 413, 415, 422, 429, 500, 503)
 }
 
 
@@ -82,11 +81,22 @@ def create_gateway(settings: GatewaySettings) -> FastAPI:
         await servers.db.ping()
 
     app = create_app("bazaar", ready, lifespan)
+    describe = app.openapi
+    app.openapi = lambda: _with_problems(describe())  # type: ignore[method-assign]
     app.state.servers = servers
     app.state.admin_key = settings.admin_key.get_secret_value()
     for resource in RESOURCES:
         app.include_router(resource.ROUTER, dependencies=[Depends(only_json)], responses=_ERRORS)
     return app
+
+
+def _with_problems(document: dict[str, Any]) -> dict[str, Any]:
+    """An OpenAPI document whose errors have the media type that they are sent with; FastAPI knows that of successes."""
+    operations = [operation for item in document["paths"].values() for operation in item.values()]
+    for answer in (operation["responses"][str(status)] for operation in operations for status in _ERRORS):
+        content = answer["content"]
+        content["application/problem+json"] = content.pop("application/json", content.get("application/problem+json"))
+    return document
 
 
 def run() -> None:

@@ -83,11 +83,11 @@ class Player(Recorder):
 async def replay(wish: ReplayIn, live: Ports) -> ReplayOut:
     """Run a record again and compare as its mode asks. Of `live` only the model is asked, and not for EXACT.
 
-    Raises Problem `invalid-request` for a configuration that does not fit, `unavailable` if the model does not answer.
+    Raises Problem `refused` for a configuration that does not fit, `unavailable` if the model does not answer.
     """
     strangers = sorted(set(wish.config.agents) - set(AGENTS))
     if strangers or (wish.mode != "ADAPTIVE" and wish.config != ReplayConfig()):
-        raise Problem("invalid-request", "only ADAPTIVE takes a configuration, and only for agents that there are")
+        raise Problem("refused", "only ADAPTIVE takes a configuration, and only for agents that there are")
     done, failure = await _run(wish, live)
     if fault("replay_echoes_record") is not None:
         done, failure = wish.record.steps, None

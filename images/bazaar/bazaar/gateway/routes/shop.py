@@ -4,6 +4,7 @@ import asyncio
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Header
+from starlette.convertors import StringConvertor, register_url_convertor
 
 from bazaar import tracing
 from bazaar.db import Transaction
@@ -17,6 +18,15 @@ ROUTER = APIRouter(prefix="/v1", tags=["shop"])
 Reader = Annotated[Principal, Depends(caller("orders:read"))]
 Writer = Annotated[Principal, Depends(caller("orders:write"))]
 Once = Annotated[str, Header(alias="Idempotency-Key", pattern=r"^[!-~]{1,200}$")]
+
+
+class _Resource(StringConvertor):
+    """The name of a resource; what is asked of it comes after a colon."""
+
+    regex = "[^/:]+"
+
+
+register_url_convertor("resource", _Resource())
 
 
 @ROUTER.get("/orders")
@@ -33,7 +43,7 @@ async def list_orders(servers: Servers, principal: Reader) -> shop.OrdersOut:
     return shop.OrdersOut(orders=[shop.OrderOut(**row._mapping) for row in rows])
 
 
-@ROUTER.get("/orders/{order_number}")
+@ROUTER.get("/orders/{order_number:resource}")
 async def get_order(order_number: api.OrderNumber, servers: Servers, principal: Reader) -> shop.OrderOut:
     """One of the caller's own orders. Another's order is answered like one that does not exist."""
     async with servers.db.tenant(principal.tenant_id) as transaction:
