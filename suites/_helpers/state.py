@@ -64,29 +64,30 @@ class Database:
         count: int = row[0]
         return count
 
-    def snapshot(self, tenant_id: str) -> dict[str, Counter[str]]:
-        """All the tenant's rows outside bookkeeping, at one moment: that of one statement."""
+    @cached_property
+    def tables(self) -> frozenset[str]:
+        """The tables that hold something of tenants. Raises RuntimeError if the database shows none."""
+        query = (
+            "SELECT table_name FROM information_schema.columns"
+            " WHERE table_schema = 'bazaar' AND column_name = 'tenant_id'"
+        )
+        found = frozenset(name for (name,) in self._connection.execute(query))
+        if not found:
+            raise RuntimeError("the database shows no tenant table: PROCTOR_TARGET_OPS_DSN cannot be an oracle")
+        return found
+
+    def snapshot(self, tenant_id: str, bookkeeping: bool = False) -> dict[str, Counter[str]]:
+        """All the tenant's rows, bookkeeping too if asked for, at one moment: that of one statement."""
+        tables = sorted(self.tables if bookkeeping else self.tables - BOOKKEEPING)
         every = sql.SQL(" UNION ALL ").join(
             sql.SQL("SELECT {}, to_jsonb(t) FROM bazaar.{} t WHERE tenant_id = %(tenant_id)s").format(
                 sql.Literal(name), sql.Identifier(name)
             )
-            for name in self._tables
+            for name in tables
         )
-        found: dict[str, Counter[str]] = {name: Counter() for name in self._tables}
+        found: dict[str, Counter[str]] = {name: Counter() for name in tables}
         for name, row in self._connection.execute(every, {"tenant_id": tenant_id}):
             found[name][_freeze(row)] += 1
-        return found
-
-    @cached_property
-    def _tables(self) -> list[str]:
-        tables = self._connection.execute(
-            "SELECT table_name FROM information_schema.columns"
-            " WHERE table_schema = 'bazaar' AND column_name = 'tenant_id' AND table_name <> ALL(%s)",
-            (sorted(BOOKKEEPING),),
-        )
-        found = [name for (name,) in tables]
-        if not found:
-            raise RuntimeError("the database shows no tenant table: PROCTOR_TARGET_OPS_DSN cannot be an oracle")
         return found
 
 

@@ -1,11 +1,11 @@
 """How a refusal must look, and what a tenant has before and after it."""
 
+from collections import Counter
 from typing import Any
 
 import httpx
 from _fixtures.shops import Shop
 from _helpers.properties import Property, check
-from _helpers.state import BOOKKEEPING
 
 from t02_contract.baseline import CODES
 
@@ -26,14 +26,13 @@ def check_problem(response: httpx.Response, code: str, what: str) -> None:
     check(set(seen) == FIELDS, Property.PROBLEM_CODE, f"{what}: a problem with {sorted(seen)}, not {sorted(FIELDS)}")
 
 
-def everything(shop: Shop) -> dict[str, Any]:
-    """All that the tenant has, bookkeeping included; two of them are equal if nothing has changed."""
-    books = {table: sorted(map(repr, shop.rows(table))) for table in BOOKKEEPING}
-    return {**shop.database.snapshot(shop.tenant_id), **books}
+def everything(shop: Shop) -> dict[str, Counter[str]]:
+    """All rows of the tenant; two of them are equal if nothing has changed."""
+    return shop.database.snapshot(shop.tenant_id, bookkeeping=True)
 
 
-def check_unchanged(shop: Shop, before: dict[str, Any], what: str) -> None:
-    """Nothing has changed since `before`, and a customer is still served."""
+def check_unchanged(shop: Shop, before: dict[str, Counter[str]], what: str) -> None:
+    """Nothing has changed since `before`."""
     after = everything(shop)
-    changed = [table for table in before if before[table] != after[table]]
+    changed = sorted(table for table in before if before[table] != after[table])
     check(not changed, Property.REFUSED_UNCHANGED, f"{what} changed the tables {changed}, expected none")

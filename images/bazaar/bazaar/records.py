@@ -12,6 +12,8 @@ from uuid import UUID
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 Hash = str
+MAX_EXACT = 2**53 - 1
+"""The largest number that every reader of JSON takes for the same (RFC 8259, section 6)."""
 
 
 def is_number(value: Any) -> Any:
@@ -36,7 +38,7 @@ class Inputs(_Closed):
     episode_id: UUID
     user_id: str
     conversation: Integer = Field(ge=1, le=2**31 - 1)
-    seed: Integer = Field(ge=0, le=2**63 - 1)
+    seed: Integer = Field(ge=0, le=MAX_EXACT)
     history: list[dict[str, str]] = Field(min_length=1)
     channel: str
 
@@ -74,7 +76,7 @@ class Record(_Closed):
 class ReplayConfig(_Closed):
     """What a replay has another way: the seed, and prompts of agents by their names."""
 
-    seed: Annotated[int, Field(ge=0, le=2**63 - 1), BeforeValidator(is_number)] | None = None
+    seed: Annotated[int, Field(ge=0, le=MAX_EXACT), BeforeValidator(is_number)] | None = None
     agents: dict[str, str] = {}
 
 

@@ -17,7 +17,7 @@ from pydantic import (
 
 from bazaar.faults import fault
 from bazaar.gateway.keys import Scope
-from bazaar.records import Integer, is_number
+from bazaar.records import MAX_EXACT, Integer, is_number
 from bazaar.safety import pii
 
 MAX_INTEGER = 2**31 - 1
@@ -92,7 +92,7 @@ class ProductIn(Model):
 class TenantIn(Model):
     """A tenant to make."""
 
-    seed: Integer = Field(ge=0, le=2**63 - 1)
+    seed: Integer = Field(ge=0, le=MAX_EXACT)
     mode: Literal["MOCK", "GOLDEN", "LIVE_SMOKE"] = "MOCK"
     quota: QuotaIn | None = None
     users: list[UserIn] = Field(min_length=1, max_length=50)

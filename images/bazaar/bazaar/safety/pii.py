@@ -37,7 +37,7 @@ _IPV6 = re.compile(
 )
 _PHONE = re.compile(
     _BEGIN + r"(?:"
-    r"(?:\+|00)[1-9]\d{0,3}(?:[ .-]?\(0\))?(?:[ ./-]?\(?\d{1,14}\)?){1,7}"  # international, +41 (0)44 123 45 67
+    r"(?:\+|00)[1-9]\d{0,3}(?:[ .-]?\(0\))?(?:[ ./-]?(?:\(\d{1,14}\)|\d{1,14})){1,7}"  # international, +41 (0)44 123 45 67
     r"|\(?\d{3}\)?[ .-]?\d{3}[ .-]?\d{4}|\d{2,4}-\d{7,8}"  # ten digits as in North America, (555) 123-4567
     r"|\(?0\d{2,4}\)?[ /-]?(?:\d{5,8}|\d{3,4}(?:[ -]\d{2,6}){1,3})"  # with a trunk zero, (07700) 900 123
     r"|\(\d{1,5}\) ?\d{3,4}[ -]?\d{3,4}"  # an area in parentheses, (24) 123-456
@@ -46,8 +46,8 @@ _PHONE = re.compile(
     r"\d{1,5}([ .-])\d{2,4}(?:\1\d{2,4}){1,4}"
     r")(?: ?(?:x|ext\.?) ?\d{2,5})?(?!\w|[.-]\d)"
 )
-# What no pattern can tell from other numbers is one beside a word that says so; an order's number still is none.
-_SHORT = r"(?!\d{4,10}-\d{1,6}(?![\d-]))\(?\d{1,5}\)?(?:[ ./-]?\d{2,8}){1,4}(?!\w|[.,-]\d)"
+# What no pattern can tell from other numbers is one beside a word that says so; an order's number or a price is none.
+_SHORT = r"(?!\d{4,10}-\d{1,6}(?![\d-])|\d+\.\d\d(?![\d.]))\(?\d{1,5}\)?(?:[ ./-]?\d{2,8}){1,4}(?!\w|[.,-]\d)"
 _NAMED_PHONE = re.compile(
     r"(?:phone|tel|mobile|cell|fax|desk|office|whatsapp|sms|call|reach|contact|registered|answering at"
     rf"|messages to)\b\D{{0,30}}(?P<after>{_SHORT})|{_BEGIN}(?P<before>{_SHORT})[ -](?:office|fax|mobile|cell)\b",
