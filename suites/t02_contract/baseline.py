@@ -1,7 +1,7 @@
 """The pinned contract: what the operations of the gateway were when the baseline was last taken (openapi.json).
 
-Tests are made from it, not from the live document, so that a suite is collected without a platform and an operation that
-is gone is a test that fails. suites/README.md says how the baseline is taken again.
+Tests are made from it, not from the live document, so that a suite is collected without a platform and an operation
+that is gone is a test that fails. suites/README.md says how the baseline is taken again.
 """
 
 import json

@@ -1,8 +1,8 @@
 """What of a new OpenAPI document breaks the clients of an old one.
 
 One relation decides: every value of the narrow schema must fit the wide one. For what clients send, the old schema is
-the narrow one; for what they are sent, the new one is. Fields that are added to an answer are no break: clients are told
-to pass over what they do not know.
+the narrow one; for what they are sent, the new one is. Fields that are added to an answer are no break: clients are
+told to pass over what they do not know.
 """
 
 from collections.abc import Iterator, Mapping
@@ -114,7 +114,7 @@ class _Fit:
         targets = list(_alternatives(wide, self._wide))
         for value in _alternatives(narrow, self._narrow):
             tries = [self._misfits_of_one(target, value, where, depth) for target in targets]
-            found += min(tries, key=len)
+            found += min(tries, key=lambda misfits: len(misfits))
         return found
 
     def _misfits_of_one(self, wide: Schema, narrow: Schema, where: str, depth: int) -> list[str]:

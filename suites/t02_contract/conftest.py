@@ -5,7 +5,6 @@ from collections.abc import Iterator
 
 import pytest
 from _fixtures.shops import Platform, Shop
-
 from t02_contract.world import World, open_world
 
 

@@ -12,7 +12,6 @@ from schemathesis.cli.context import BaseExecutionContext
 from schemathesis.config import SchemathesisConfig
 from schemathesis.engine import Status, events, from_schema
 from schemathesis.engine.recorder import ScenarioRecorder
-
 from t02_contract.baseline import DOCUMENT, Operation
 
 EXAMPLES = 100
@@ -69,7 +68,7 @@ def explore(operation: Operation, url: str, key: str, values: dict[str, Any], bo
     )
     schema = schemathesis.openapi.from_dict(document, config=config).include(operation_id=operation.id)
     found = Exploration()
-    context = BaseExecutionContext(schema.config, lambda label: next(iter(schema.get_all_operations())).ok())
+    context = BaseExecutionContext(schema.config, schema.find_operation_by_label)
     for event in from_schema(schema).execute():
         if isinstance(event, events.ScenarioFinished):
             _take(found, event.recorder)

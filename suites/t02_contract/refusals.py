@@ -6,7 +6,6 @@ from typing import Any
 import httpx
 from _fixtures.shops import Shop
 from _helpers.properties import Property, check
-
 from t02_contract.baseline import CODES
 
 FIELDS = {"type", "title", "status", "code", "detail", "errors"}

@@ -1,7 +1,7 @@
 """Sentences of customers with personal data in them, labelled, and shop talk with none.
 
-The values are Faker's, in the forms in which people write them; the sentences are this suite's own. Nothing here looks at
-how the platform finds anything.
+The values are Faker's, in the forms in which people write them; the sentences are this suite's own. Nothing here looks
+at how the platform finds anything.
 """
 
 import random
@@ -9,14 +9,34 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from faker import Faker
-
 from t02_contract.talk import ABOUT, ANY, CLEAN
 
 TYPES = ("email", "card", "ssn", "ip", "iban", "phone")
 _PHONES = {
-    "en_US": ("(###) ###-####", "###-###-####", "+1 ### ### ####", "1-###-###-####", "###.###.####", "+1 (###) ###-####"),
-    "en_GB": ("07### ######", "+44 7### ######", "020 #### ####", "+44 20 #### ####", "0### ### ####", "(01###) ######"),
-    "de_DE": ("0### #######", "+49 ### #######", "0###/#######", "+49 (0)### #######", "030 ########", "0049 ### ######"),
+    "en_US": (
+        "(###) ###-####",
+        "###-###-####",
+        "+1 ### ### ####",
+        "1-###-###-####",
+        "###.###.####",
+        "+1 (###) ###-####",
+    ),
+    "en_GB": (
+        "07### ######",
+        "+44 7### ######",
+        "020 #### ####",
+        "+44 20 #### ####",
+        "0### ### ####",
+        "(01###) ######",
+    ),
+    "de_DE": (
+        "0### #######",
+        "+49 ### #######",
+        "0###/#######",
+        "+49 (0)### #######",
+        "030 ########",
+        "0049 ### ######",
+    ),
     "fr_FR": ("06 ## ## ## ##", "+33 6 ## ## ## ##", "01.##.##.##.##", "0033 6 ## ## ## ##", "+33 (0)1 ## ## ## ##"),
     "es_ES": ("+34 6## ### ###", "6## ## ## ##", "+34 9## ## ## ##", "6## ### ###"),
     "it_IT": ("+39 3## #######", "3## ### ####", "06 #### ####", "+39 06 ########"),

@@ -9,7 +9,6 @@ from _fixtures.evidence import Evidence
 from _fixtures.shops import Platform
 from _helpers.client import User, accepted
 from _helpers.properties import Property, check
-
 from t02_contract.baseline import CODES, OPERATIONS
 from t02_contract.refusals import check_problem, check_unchanged, everything
 from t02_contract.world import World
@@ -92,7 +91,9 @@ def test_busy_conversation(world: World, seeded: random.Random, evidence: Eviden
     second = world.shop.alice.send("And when?", conversation=first.json()["conversation"])
     check_problem(second, "conversation-busy", "a second message before the first is answered")
     stored = len(world.shop.rows("messages", conversation=first.json()["conversation"], role="user"))
-    check(stored == 1, Property.REFUSED_UNCHANGED, f"{stored} messages of the customer in a busy conversation, expected 1")
+    check(
+        stored == 1, Property.REFUSED_UNCHANGED, f"{stored} messages of the customer in a busy conversation, expected 1"
+    )
     state = world.shop.alice.wait(accepted(first))["state"]
     check(state == "done", Property.EPISODE_ENDS, f"the first message is {state}, expected done")
     evidence("refusals")

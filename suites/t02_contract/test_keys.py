@@ -7,7 +7,6 @@ from _fixtures.evidence import Evidence
 from _fixtures.shops import Platform
 from _helpers.client import User
 from _helpers.properties import Property, check
-
 from t02_contract.baseline import OPERATIONS
 from t02_contract.refusals import check_problem, check_unchanged, everything
 from t02_contract.world import World
@@ -94,7 +93,9 @@ def test_key_of_another_tenant(world: World, platform: Platform, seeded: random.
         for operation in asked:
             response = world.request(operation, user=stranger.alice)
             what = f"{operation.id} of another tenant"
-            check(response.status_code == 404, Property.TENANT_READ, f"{what} gave {response.status_code}, expected 404")
+            check(
+                response.status_code == 404, Property.TENANT_READ, f"{what} gave {response.status_code}, expected 404"
+            )
             check_problem(response, "not-found", what)
     check_unchanged(world.shop, before, "requests with a key of another tenant")
     evidence("refusals", len(asked))

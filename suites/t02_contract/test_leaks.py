@@ -15,12 +15,11 @@ from _fixtures.evidence import Evidence
 from _fixtures.shops import Platform, Shop
 from _helpers.client import accepted
 from _helpers.properties import Property, check
-from websockets.sync.client import connect
-
 from t02_contract.baseline import OPERATIONS, WITH_BODY, Operation
 from t02_contract.sentences import TYPES, Writer
 from t02_contract.wire import listening
 from t02_contract.world import World
+from websockets.sync.client import connect
 
 SECONDS = 20.0
 LOG_PAGES = 100
@@ -133,7 +132,9 @@ def test_tools_see_no_personal_data(shop: Shop, seeded: random.Random, evidence:
     made = (len(handoffs), len(leads))
     check(made == (1, 1), Property.GOAL_STATE, f"{made} handoffs and leads after asking for one each, expected (1, 1)")
     told = handoffs[0]["reason"]
-    check("[email]" in told and "[phone]" in told, Property.PII_MESSAGE, "a handoff does not tell that data was redacted")
+    check(
+        "[email]" in told and "[phone]" in told, Property.PII_MESSAGE, "a handoff does not tell that data was redacted"
+    )
     for table in ("handoffs", "leads", "effects", "episode_steps", "messages"):
         found = leaked(json.dumps(shop.rows(table)), [mail, phone])
         check(not found, Property.PII_MESSAGE, f"{len(found)} values of a message are in {table}, expected none")
@@ -203,7 +204,12 @@ def _plant(shop: Shop, canaries: Canaries, seeded: random.Random, trace: str) ->
         key = canaries.plant("email", ("effects", "key"), ("idempotency_keys", "key"))
         headers = {"Idempotency-Key": key}
         shop.alice.request("POST", "/v1/leads", json={"sku": "mug"}, headers=headers).raise_for_status()
-    openings = ("How can I return goods? ", "Where is my order? ", "I want to buy 1 Mug, ", "I need to talk to a human: ")
+    openings = (
+        "How can I return goods? ",
+        "Where is my order? ",
+        "I want to buy 1 Mug, ",
+        "I need to talk to a human: ",
+    )
     sent = []
     for number in range(34):
         values = [canaries.plant(kinds[n % len(kinds)]) for n in range(25)]

@@ -6,7 +6,6 @@ import pytest
 from _fixtures.evidence import Evidence
 from _fixtures.shops import Platform
 from _helpers.properties import Property, check
-
 from t02_contract.baseline import OPERATIONS, Operation
 from t02_contract.explore import EXAMPLES, explore
 from t02_contract.world import World

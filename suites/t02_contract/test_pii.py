@@ -9,7 +9,6 @@ from _fixtures.evidence import Evidence
 from _fixtures.shops import Shop
 from _helpers.client import accepted
 from _helpers.properties import Property, check
-
 from t02_contract.sentences import TYPES, Labelled, Writer
 
 ENTITIES = 500
@@ -87,7 +86,9 @@ def test_clean_queries_are_left_alone(shop: Shop, seeded: random.Random, evidenc
     hits = [(text, found["spans"]) for text, found in zip(texts, inspections, strict=True) if found["spans"]]
     seen = f"{len(hits)} of {CLEAN_QUERIES} clean queries hit, expected {FALSE_HITS:.1%} at most; first: {hits[:1]}"
     check(len(hits) <= FALSE_HITS * CLEAN_QUERIES, Property.PII_CLEAN, seen)
-    touched = [t for t, i in zip(texts, inspections, strict=True) if not i["spans"] and (i["redacted"] != t or i["risk"])]
+    touched = [
+        t for t, i in zip(texts, inspections, strict=True) if not i["spans"] and (i["redacted"] != t or i["risk"])
+    ]
     check(not touched, Property.PII_CLEAN, f"{len(touched)} texts without personal data are redacted or a risk")
     served(shop)
     evidence("clean", len(texts))
@@ -119,7 +120,9 @@ def test_messages_take_the_same_way(shop: Shop, seeded: random.Random, evidence:
     texts = [next(writer.sentences(TYPES[n % len(TYPES)], 1)).text for n in range(MESSAGES)]
     expected = [found["redacted"] for found in inspect(shop, texts)]
     changed = sum(text != redacted for text, redacted in zip(texts, expected, strict=True))
-    check(changed >= 0.95 * MESSAGES, Property.PII_FOUND, f"{changed} of {MESSAGES} messages with personal data redacted")
+    check(
+        changed >= 0.95 * MESSAGES, Property.PII_FOUND, f"{changed} of {MESSAGES} messages with personal data redacted"
+    )
     sent = [accepted(shop.alice.send(text)) for text in texts]
     for episode_id, redacted in zip(sent, expected, strict=True):
         (row,) = shop.rows("messages", episode_id=episode_id, role="user") or [{"content": None}]

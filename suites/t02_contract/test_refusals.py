@@ -10,7 +10,6 @@ import pytest
 from _fixtures.evidence import Evidence
 from _fixtures.shops import Platform, Shop
 from _helpers.properties import Property, check
-
 from t02_contract.baseline import OPERATIONS, WITH_BODY, Operation, objects_in
 from t02_contract.refusals import check_problem, check_unchanged, everything
 from t02_contract.world import World

@@ -2,16 +2,16 @@
 
 import json
 import random
+from typing import Any
 from uuid import UUID
 
 import pytest
 from _fixtures.evidence import Evidence
 from _fixtures.shops import Platform, Shop
 from _helpers.properties import Property, check
+from t02_contract.wire import check_schema, listening, read
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import ClientConnection, connect
-
-from t02_contract.wire import check_schema, listening, read
 
 SAID = ("I want to buy 2 Blue Mug", "How can I return goods?", "Where is my order?", "I need to talk to a human")
 SECONDS = 15.0
@@ -24,7 +24,7 @@ def open_stream(platform: Platform, key: str, query: str) -> ClientConnection:
     return connect(url, additional_headers=header, open_timeout=SECONDS, close_timeout=2, proxy=None)
 
 
-def talk(shop: Shop, seeded: random.Random) -> list[dict[str, object]]:
+def talk(shop: Shop, seeded: random.Random) -> list[dict[str, Any]]:
     """A conversation of three messages."""
     first = shop.alice.say(seeded.choice(SAID))
     return [first, *(shop.alice.say(seeded.choice(SAID), first["conversation"]) for _ in range(2))]
@@ -79,11 +79,13 @@ def test_dead_letter(shop: Shop, platform: Platform, evidence: Evidence) -> None
     """A task that fails every time leaves an advisory and a dead letter that say so."""
     advisories = "$JS.EVENT.ADVISORY.CONSUMER.*.TASKS.>"
     with listening("dlq.>", advisories) as heard:
-        sent = shop.alice.send("[[error 500]] How can I pay?").json()["episode_id"]
+        sent = shop.alice.send("[[error 500]] How can I return goods?").json()["episode_id"]
         mine = sent.encode()
         messages = heard.until(lambda seen: any(mine in m.data for m in seen if m.subject[:4] == "dlq."), DEAD_SECONDS)
     dead = [m for m in messages if m.subject.startswith("dlq.") and mine in m.data]
-    check(len(dead) == 1, Property.DEAD_LETTER_KEPT, f"{len(dead)} dead letters of a task that always fails, expected 1")
+    check(
+        len(dead) == 1, Property.DEAD_LETTER_KEPT, f"{len(dead)} dead letters of a task that always fails, expected 1"
+    )
     read("task", dead[0].data)
     headers = dict(dead[0].headers or {})
     check_schema("dead", headers)
@@ -116,9 +118,9 @@ def test_frames_of_a_stream(shop: Shop, platform: Platform, seeded: random.Rando
     evidence("messages", len(frames))
 
 
-def _frames_until(live: ClientConnection, episode_id: object) -> list[dict[str, object]]:
+def _frames_until(live: ClientConnection, episode_id: object) -> list[dict[str, Any]]:
     """Frames up to the end of the episode."""
-    frames: list[dict[str, object]] = []
+    frames: list[dict[str, Any]] = []
     for _ in range(10_000):
         try:
             frames.append(read("frame", live.recv(SECONDS)))
@@ -157,7 +159,9 @@ def test_garbage_ends_the_stream_only(
             code = closed.rcvd.code if closed.rcvd else 1006
         except TimeoutError:
             code = 0
-    check(code in codes, Property.PROBLEM_CODE, f"garbage closed the stream with {code}, expected one of {sorted(codes)}")
+    check(
+        code in codes, Property.PROBLEM_CODE, f"garbage closed the stream with {code}, expected one of {sorted(codes)}"
+    )
     last = shop.alice.say("How can I return goods?", conversation)
     with open_stream(platform, shop.alice.key, query) as again:
         frames = _frames_until(again, last["episode_id"])
@@ -181,9 +185,7 @@ def test_garbage_ends_the_stream_only(
         ("", "alice", "invalid-request"),
     ],
 )
-def test_stream_is_refused(
-    shop: Shop, platform: Platform, evidence: Evidence, query: str, key: str, code: str
-) -> None:
+def test_stream_is_refused(shop: Shop, platform: Platform, evidence: Evidence, query: str, key: str, code: str) -> None:
     """Before it opens, with a problem like any other request."""
     conversation = shop.alice.say("How can I pay?")["conversation"]
     secret = {"none": "", "alice": shop.alice.key, "bob": shop.bob.key}[key]
@@ -193,7 +195,11 @@ def test_stream_is_refused(
             status, media, body = 101, "", b"{}"
     except InvalidStatus as refused:
         response = refused.response
-        status, media, body = response.status_code, response.headers.get("Content-Type", ""), response.body or b"{}"
+        status, media, body = (
+            response.status_code,
+            response.headers.get("Content-Type", ""),
+            bytes(response.body or b"{}"),
+        )
     told = (status < 500, media, json.loads(body).get("code"))
     prop = Property.AUTHENTICATION if code == "unauthenticated" else Property.PROBLEM_CODE
     seen = f"a stream with ?{query.partition('&key=')[0]} as {key} gave {status} {told[2]}, expected {code}"

@@ -9,7 +9,6 @@ from uuid import UUID
 import httpx
 from _fixtures.shops import Platform, Shop
 from _helpers.client import User
-
 from t02_contract.baseline import Operation
 
 
@@ -36,7 +35,7 @@ class World:
         return {name: known[name.lower()] for name in names if name.lower() in known}
 
     def request(self, operation: Operation, **changed: Any) -> httpx.Response:
-        """The operation with what it takes; `changed` are arguments of httpx that replace it, `key` the caller's key."""
+        """Ask for the operation with what it takes; `changed` are arguments of httpx instead, `user` is who asks."""
         values = self.values(operation)
         places = {parameter["name"]: parameter["in"] for parameter in operation.definition.get("parameters", [])}
         path = operation.path.format_map(values)
@@ -57,7 +56,10 @@ def open_world(platform: Platform, shop: Shop, seed: int) -> Iterator[World]:
     """Let a customer of the shop order, pay and ask; a second tenant is there to be removed."""
     admin = User("admin", platform.target.admin_key, platform.http)
     shop.alice.say("I want to buy 2 Blue Mug")
-    (episode,) = shop.rows("episodes")
+    episodes = shop.rows("episodes")
+    if len(episodes) != 1:
+        raise RuntimeError(f"{len(episodes)} episodes in the database after one message, expected 1")
+    episode = episodes[0]
     order = _new_order(shop, "first")
     paid = _new_order(shop, "paid")
     _made(shop.alice, f"/v1/orders/{paid}/payments", "payment", {"token": "tok_visa"})

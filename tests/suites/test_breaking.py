@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
 from suites.t02_contract.breaking import breaking_changes
 
 Document = dict[str, Any]

@@ -4,6 +4,7 @@ Clients branch on codes and not on prose. Answers never repeat what was sent: it
 """
 
 import logging
+import re
 from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any
@@ -44,6 +45,7 @@ PROBLEMS = {
     "unavailable": HTTPStatus.SERVICE_UNAVAILABLE,
 }
 _METHODS = ("DELETE", "GET", "HEAD", "PATCH", "POST", "PUT")
+_FIELD = re.compile(r"[A-Za-z_-]+")
 _CODES = {status: code for code, status in reversed(PROBLEMS.items())}
 _BACKEND_DOWN: tuple[type[Exception], ...] = (
     sqlalchemy.exc.OperationalError,
@@ -78,7 +80,7 @@ class ProblemBody(BaseModel):
     type: str
     title: str
     status: int
-    code: str = Field(json_schema_extra={"enum": sorted(PROBLEMS)})
+    code: str = Field(json_schema_extra={"enum": [*sorted(PROBLEMS)]})
     detail: str
     errors: list[FieldError] = []
 
@@ -103,7 +105,9 @@ async def _on_invalid(request: Request, error: Exception) -> Response:
 
 
 def _field_error(error: dict[str, Any]) -> FieldError:
-    where, message = list(map(str, error["loc"])), str(error["msg"])
+    # A key of a map is the client's; names of fields and of headers are words.
+    where = [str(p) if isinstance(p, int) or _FIELD.fullmatch(p) else "*" for p in error["loc"]]
+    message = str(error["msg"])
     if error["type"] == "extra_forbidden":
         where.pop()  # its name is the client's
     reason = error.get("ctx", {}).get("error")

@@ -5,6 +5,7 @@ from typing import Literal
 from pydantic import Field
 
 from bazaar.gateway import api
+from bazaar.records import Integer
 
 
 class OrderOut(api.Model):
@@ -29,7 +30,7 @@ class OrderIn(api.Model):
     """What to order."""
 
     sku: api.Name
-    quantity: api.Integer = Field(ge=1, le=100)
+    quantity: Integer = Field(ge=1, le=100)
 
 
 class PaymentIn(api.Model):

@@ -12,7 +12,7 @@ from ipaddress import IPv6Address, ip_address
 from typing import Literal
 
 from prometheus_client import Counter
-from stdnum import iban, luhn
+from stdnum import ean, iban, luhn
 
 from bazaar.faults import fault
 
@@ -37,7 +37,7 @@ _IPV6 = re.compile(
 )
 _PHONE = re.compile(
     _BEGIN + r"(?:"
-    r"(?:\+|00)[1-9]\d{0,3}(?:[ .-]?\(0\))?(?:[ ./-]?(?:\(\d{1,14}\)|\d{1,14})){1,7}"  # international, +41 (0)44 123 45 67
+    r"(?:\+|00)[1-9]\d{0,3}(?:[ .-]?\(0\))?(?:[ ./-]?(?:\(\d{1,14}\)|\d{1,14})){1,7}"  # abroad, +41 (0)44 123 45 67
     r"|\(?\d{3}\)?[ .-]?\d{3}[ .-]?\d{4}|\d{2,4}-\d{7,8}"  # ten digits as in North America, (555) 123-4567
     r"|\(?0\d{2,4}\)?[ /-]?(?:\d{5,8}|\d{3,4}(?:[ -]\d{2,6}){1,3})"  # with a trunk zero, (07700) 900 123
     r"|\(\d{1,5}\) ?\d{3,4}[ -]?\d{3,4}"  # an area in parentheses, (24) 123-456
@@ -159,12 +159,17 @@ def _proposals(text: str) -> Iterator[Span]:
     yield from (Span("ssn", *m.span(1), 0.8) for m in _BARE_SSN.finditer(text))
     yield from (Span("ip", *m.span(), 0.9) for m in _IPV4.finditer(text) if _is_address(m[0]))
     for match in _PHONE.finditer(text):
-        if sum(map(str.isdigit, match[0])) in _DIGITS_OF_PHONE:
+        if sum(map(str.isdigit, match[0])) in _DIGITS_OF_PHONE and not _is_barcode(match[0]):
             yield Span("phone", *match.span(), 0.6 if match[0].isdigit() else 0.85)
     for match in _NAMED_PHONE.finditer(text):
         place = "after" if match["after"] else "before"
         if sum(map(str.isdigit, match[place])) >= 6:
             yield Span("phone", *match.span(place), 0.7)
+
+
+def _is_barcode(text: str) -> bool:
+    """Whether it is the number of an article (EAN-13), unless it begins like a call abroad."""
+    return len(text) == 13 and not text.startswith("00") and ean.is_valid(text)
 
 
 def _is_address(text: str) -> bool:

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from bazaar.db import Database, Transaction
 from bazaar.faults import fault
-from bazaar.safety import audit
+from bazaar.safety import audit, pii
 
 Result = dict[str, Any]
 
@@ -90,7 +90,9 @@ async def once(db: Database, call: Call, kind: str, arguments: Arguments, act: A
                 "insert_ledger", effect_key=call.key, account=account, debit_cents=debit, credit_cents=credit
             )
         changed = {"result": json.dumps(done.result, sort_keys=True)}
-        await audit.append(transaction, call.user_id, f"effect.{kind}", call.key, changed)
+        # A key is the client's and may hold anything; an audit entry outlives its tenant.
+        subject = pii.inspect(call.key).redacted
+        await audit.append(transaction, call.user_id, f"effect.{kind}", subject, changed)
     return done.result
 
 
