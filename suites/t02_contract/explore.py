@@ -50,6 +50,7 @@ def explore(operation: Operation, url: str, key: str, values: dict[str, Any], bo
                 bindings[f"path.{name}"] = {"dictionary": name, "probability": 0.5}
     if body is not None:
         definition["requestBody"]["content"]["application/json"]["example"] = body
+    examples = FUZZED.get(operation.id, FUZZED_BESIDE_EDGES)
     config = SchemathesisConfig.from_dict(
         {
             "seed": seed,
@@ -57,11 +58,7 @@ def explore(operation: Operation, url: str, key: str, values: dict[str, Any], bo
             "auth": {"openapi": {"key": {"bearer": key}}},
             "dictionaries": dictionaries,
             "parameters": bindings,
-            "generation": {
-                "max-examples": FUZZED.get(operation.id, FUZZED_BESIDE_EDGES),
-                "database": "none",
-                "no-shrink": True,
-            },
+            "generation": {"max-examples": examples, "database": "none", "no-shrink": True},
             # What the operation makes is not what the next one needs, so chains of operations are the journeys' job.
             "phases": {"stateful": {"enabled": False}},
             "checks": {

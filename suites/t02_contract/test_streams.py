@@ -192,7 +192,10 @@ def test_stream_is_refused(shop: Shop, platform: Platform, evidence: Evidence, q
     query = query.format(c=conversation, key=shop.alice.key)
     try:
         with open_stream(platform, secret, query):
-            status, media = response.status_code, response.headers.get("Content-Type", "")
+            status, media, body = 101, "", b"{}"
+    except InvalidStatus as refused:
+        response = refused.response
+        status, media = response.status_code, response.headers.get("Content-Type", "")
         body = bytes(response.body or b"{}")
     told = (status < 500, media, json.loads(body).get("code"))
     prop = Property.AUTHENTICATION if code == "unauthenticated" else Property.PROBLEM_CODE
