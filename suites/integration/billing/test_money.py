@@ -87,10 +87,12 @@ def test_payments_and_refunds_are_the_cash(
     for end in seeded.sample(sorted(ENDS), len(ENDS)):
         _end_at(made.users["alice"], end, "mug", seeded.randint(1, 5), seeded)
     database, tenant_id = platform.database, made.tenant_id
+    orders = database.rows("orders", tenant_id)
+    check(len(orders) == len(ENDS), Property.GOAL_STATE, f"{len(orders)} orders are stored, expected {len(ENDS)}")
     paid = sum(row["amount_cents"] for row in database.rows("payments", tenant_id))
     back = sum(row["amount_cents"] for row in database.rows("refunds", tenant_id))
-    owed = sum(row["total_cents"] for row in database.rows("orders", tenant_id, status="placed"))
-    kept = [row for row in database.rows("orders", tenant_id) if row["status"] != "cancelled"]
+    owed = sum(row["total_cents"] for row in orders if row["status"] == "placed")
+    kept = [row for row in orders if row["status"] != "cancelled"]
     balances = _balances(platform, made)
     expected = {"cash": paid - back, "receivables": owed, "sales": -sum(row["total_cents"] for row in kept)}
     for account, cents in expected.items():
