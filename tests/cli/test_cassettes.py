@@ -4,6 +4,7 @@ import base64
 import json
 import os
 import threading
+import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
@@ -52,6 +53,7 @@ def test_in_a_cluster_the_way_is_a_port_forward_and_the_key_that_of_a_secret(
     monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")  # it would not know a port of this machine
     port, shown = keys
     kubectl.answers(SECRET, {"forward": port})
+    began = time.monotonic()
     assert main(["cassettes", "list", "-n", "shop", "--service", "tapes", "--secret", "oracle"]) == 0
     assert shown == [KEY]
     secret, forward = (call["argv"] for call in kubectl.calls)
@@ -61,6 +63,7 @@ def test_in_a_cluster_the_way_is_a_port_forward_and_the_key_that_of_a_secret(
     assert "no recording is on" in said.out
     assert KEY not in said.out + said.err
     assert KEY not in json.dumps(kubectl.calls)
+    assert time.monotonic() - began < 90, "the port-forward, which would take 100 s, is ended and not waited for"
     with pytest.raises(ChildProcessError):
         os.waitpid(-1, os.WNOHANG)  # nothing is left of the port-forward
 

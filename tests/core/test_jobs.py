@@ -28,6 +28,7 @@ FULL = a_spec(
         args=["-k", "not slow"],
         timeout="7m",
         retry={"attempts": 3, "backoff": "2s"},
+        evidence={"tenants": 5, "requests": 200},
         source={"git": {"url": "https://git.example/r.git", "ref": "main", "path": "sub", "secretRef": {"name": "g"}}},
     ),
     a_step("files", source={"configMapRef": {"name": "files"}}, after=["unit"]),
@@ -233,6 +234,7 @@ def test_the_document_holds_what_the_runner_needs() -> None:
     assert step["source"] == {"kind": "Git", "url": "https://git.example/r.git", "ref": "main", "path": "sub"}
     assert step["quarantine"] == ["t::today"], "a quarantine counts to the end of its last day"
     assert [entry.test for entry in plan.spec.quarantine] == ["t::today"]
+    assert step["evidence"] == ["requests", "tenants"]
 
 
 def test_a_run_narrows_its_suite_and_may_choose_mode_and_seed() -> None:
