@@ -79,8 +79,7 @@ def test_quota_comes_back_with_its_window(tenant: MakeTenant, evidence: Evidence
     users = [{"name": "alice", "scopes": ["orders:read"]}]
     alice = tenant(quota={"limit": 2, "window": 1}, users=users).users["alice"]
     refused = next((a for a in (alice.request("GET", "/v1/orders") for _ in range(50)) if a.status_code == 429), None)
-    if refused is None:
-        raise AssertionError(f"{Property.QUOTA_EXACT}: 50 requests were served by a quota of 2 in a second")
+    check(refused is not None, Property.QUOTA_EXACT, "50 requests were served by a quota of 2 in a second")
     deadline = time.monotonic() + 2 * int(refused.headers["Retry-After"]) + 1
     tries = 0
     while (served := alice.request("GET", "/v1/orders").status_code) != 200 and time.monotonic() < deadline:

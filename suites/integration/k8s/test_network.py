@@ -52,8 +52,7 @@ def test_server_is_reached_by_its_clients_only(
     }
     for pod in ours:
         peers = _peers(pod, policies)
-        if peers is None:
-            raise AssertionError(f"{Property.NETWORK_CLOSED}: any pod may reach {name_of(pod)}, expected a policy")
+        check(peers is not None, Property.NETWORK_CLOSED, f"any pod may reach {name_of(pod)}, expected a policy")
         for name, stranger in {"no labels": {}, "another's": {"app": "other"}}.items():
             check(not _lets_in(peers, stranger), Property.NETWORK_CLOSED, f"a pod with {name} may reach {server}")
         allowed = {name for name, labels in components.items() if _lets_in(peers, labels)}

@@ -99,8 +99,7 @@ def test_checkpoints_say_what_was_done(shop: Shop, evidence: Evidence, path: str
         check(told == [row["output"]], Property.CHECKPOINT, seen)
         if row["output"]["ok"]:
             effect = by_key.get(f"{episode_id}/{row['step']}")
-            if effect is None:
-                raise AssertionError(f"{Property.EFFECT_KEPT}: {row['step']} is done, but its effect is not there")
+            check(effect is not None, Property.EFFECT_KEPT, f"{row['step']} is done, but its effect is not there")
             same = effect["result"] == row["output"]
             check(same, Property.CHECKPOINT, f"{row['step']} says {row['output']}, its effect {effect['result']}")
             in_time = str(effect["created_at"]) <= str(row["done_at"])
