@@ -12,6 +12,9 @@ import pytest
 from _helpers.cassettes import CassetteProxy
 from _helpers.target import Target, mode_of_environment
 
+SMOKE_CALLS = 60
+"""More than what the smoke tests of one run ask for. With fewer left of the ceiling they would fail on the way."""
+
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Deselect what does not belong to the mode."""
@@ -50,7 +53,7 @@ def model_ready(target: Target, request: pytest.FixtureRequest) -> None:
 
     GOLDEN: the committed cassettes of the suites that run are in the proxy; RuntimeError if there are none and no
     recording is on. Shards do this at the same time and with the same result. LIVE_SMOKE: the proxy has an upstream
-    and calls left, or all tests are skipped as inconclusive.
+    and enough calls left, or all tests are skipped as inconclusive.
     """
     if target.mode == "MOCK":
         return
@@ -58,6 +61,9 @@ def model_ready(target: Target, request: pytest.FixtureRequest) -> None:
     if target.mode == "LIVE_SMOKE":
         if refusal := proxy.refusal_of_live_call():
             pytest.skip(f"inconclusive: the proxy makes no live call: {refusal}")
+        left = proxy.live()["max_calls"] - proxy.live()["calls"]
+        if left < SMOKE_CALLS:
+            pytest.skip(f"inconclusive: {left} live calls are left of the proxy's ceiling, expected {SMOKE_CALLS}")
         return
     root = request.config.rootpath
     recording = proxy.recording()

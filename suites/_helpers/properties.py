@@ -106,6 +106,16 @@ class Property(StrEnum):
     """A prompt that was not recorded is a miss, however much it is like one that was."""
     REPLAY_OFFLINE = "replay-offline"
     """In GOLDEN no model is asked."""
+    REPLAY_IDENTICAL = "replay-identical"
+    """A replayed answer is the recorded one, byte by byte, and in the same parts."""
+    MODE_UPSTREAM = "mode-upstream"
+    """MOCK asks the first upstream and no other, LIVE_SMOKE the second and no other."""
+    LIVE_CEILING = "live-ceiling"
+    """LIVE_SMOKE makes as many calls as its ceilings allow, and no more."""
+    CASSETTE_KEY = "cassette-key"
+    """An interaction's id is the hash of its request in canonical form (RFC 8785); another id is refused."""
+    CASSETTE_TOLD = "cassette-told"
+    """The proxy tells which interactions nobody asked for and which answers have changed."""
     CASSETTE_CLEAN = "cassette-clean"
     """A cassette holds no secret and no personal data."""
     LEDGER_BALANCE = "ledger-balance"
@@ -152,6 +162,8 @@ class Property(StrEnum):
     """Pods have no right, no token and no bound less than they need."""
     ROLLOUT = "rollout"
     """What runs is what was declared: as many pods, of one image, all of them found by their Service."""
+    FACTORY = "factory"
+    """What the factories make follows from the seed, is nobody else's, and is taken by the platform as it is."""
 
 
 def check(holds: bool, prop: Property, message: str) -> None:

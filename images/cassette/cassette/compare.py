@@ -13,12 +13,12 @@ def nearest(store: Store, asked: Asked) -> dict[str, Any] | None:
 
     Both are in canonical form, so the order of members does not matter.
     """
-    wanted = asked.canonical()
+    wanted = asked.canonical
     every = [(name, i) for name, found in sorted(store.cassettes.items()) for _, i in sorted(found.items())]
     alike = [(name, i) for name, i in every if i.request.path == asked.path]
     if not alike:
         return None
-    name, best = max(alike, key=lambda item: _shared(item[1].request.canonical(), wanted))
+    name, best = max(alike, key=lambda item: _shared(item[1].request.canonical, wanted))
     return {"cassette": name, "id": best.id, **difference(best.request.body, asked.body)}
 
 

@@ -7,6 +7,7 @@ import hashlib
 import json
 import os
 from collections import Counter
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ class Asked(BaseModel):
     path: str
     body: Any = None
 
+    @cached_property
     def canonical(self) -> bytes:
         """The one way to write it (RFC 8785). Raises ValueError for what JSON cannot say exactly."""
         return rfc8785.dumps(self.model_dump())
@@ -45,6 +47,11 @@ class Interaction(BaseModel):
     request: Asked
     response: Answered
 
+    @cached_property
+    def line(self) -> str:
+        """Its line in a cassette."""
+        return json.dumps(self.model_dump(), sort_keys=True, ensure_ascii=False)
+
 
 def replace_file(path: Path, text: str) -> None:
     """Write a whole file, on disk when this returns; a killed process leaves the old one or the new one."""
@@ -58,7 +65,7 @@ def replace_file(path: Path, text: str) -> None:
 
 def key_of(asked: Asked) -> str:
     """The key of a request: SHA-256 of its canonical form."""
-    return hashlib.sha256(asked.canonical()).hexdigest()
+    return hashlib.sha256(asked.canonical).hexdigest()
 
 
 class Store:
@@ -106,8 +113,7 @@ def _alike(one: Any, other: Any) -> bool:
 
 def dump(interactions: dict[str, Interaction]) -> str:
     """A cassette's text."""
-    lines = (json.dumps(i.model_dump(), sort_keys=True, ensure_ascii=False) for _, i in sorted(interactions.items()))
-    return "".join(f"{line}\n" for line in lines)
+    return "".join(f"{i.line}\n" for _, i in sorted(interactions.items()))
 
 
 def parse(text: str) -> dict[str, Interaction]:
