@@ -110,11 +110,12 @@ class _Fit:
         """Each way in which a value of `narrow` may not fit `wide`. What is deeper than _DEPTH counts as equal."""
         if depth > _DEPTH:
             return []  # a schema that holds itself
-        found = []
+        found: list[str] = []
         targets = list(_alternatives(wide, self._wide))
         for value in _alternatives(narrow, self._narrow):
             tries = [self._misfits_of_one(target, value, where, depth) for target in targets]
-            found += min(tries, key=lambda misfits: len(misfits))
+            nearest = min(tries, key=len)
+            found += nearest
         return found
 
     def _misfits_of_one(self, wide: Schema, narrow: Schema, where: str, depth: int) -> list[str]:
