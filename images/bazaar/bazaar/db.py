@@ -11,9 +11,9 @@ from importlib import resources
 from typing import Any
 from uuid import UUID
 
-from opentelemetry.trace import SpanKind
 from pydantic import SecretStr
 from sqlalchemy import CursorResult, Row, TextClause, text
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 
 from bazaar import tracing
@@ -31,14 +31,8 @@ def _load_queries() -> Mapping[str, TextClause]:
 
 
 QUERIES = _load_queries()
-_SPAN_ATTRIBUTES = {
-    name: {
-        "db.system.name": "postgresql",
-        "db.operation.name": query.text.split(maxsplit=1)[0].upper(),
-        "db.query.summary": name,
-    }
-    for name, query in QUERIES.items()
-}
+_SUMMARY_CHARACTERS = 255
+"""The bound of the semantic conventions."""
 
 
 class Transaction:
@@ -46,6 +40,8 @@ class Transaction:
 
     def __init__(self, connection: AsyncConnection, tenant_id: UUID | None) -> None:
         self._connection = connection
+        self.statements: list[str] = []
+        """What it was asked to do, in order."""
         self._fixed = {} if tenant_id is None else {"tenant_id": tenant_id}
 
     @property
@@ -66,8 +62,8 @@ class Transaction:
         return (await self._execute(statement, values)).rowcount
 
     async def _execute(self, statement: str, values: dict[str, Any]) -> CursorResult[Any]:
-        with tracing.span(statement, SpanKind.CLIENT, _SPAN_ATTRIBUTES[statement]):
-            return await self._connection.execute(QUERIES[statement], self._fixed | values)
+        self.statements.append(statement)
+        return await self._connection.execute(QUERIES[statement], self._fixed | values)
 
 
 class Database:
@@ -75,21 +71,33 @@ class Database:
 
     def __init__(self, dsn: SecretStr, pool_size: int) -> None:
         url = dsn.get_secret_value().replace("postgresql://", "postgresql+psycopg://", 1)
-        self._engine = create_async_engine(url, pool_size=pool_size, max_overflow=0, pool_pre_ping=True)
+        self._engine = create_async_engine(url, pool_size=pool_size, max_overflow=0)
 
     @asynccontextmanager
     async def tenant(self, tenant_id: UUID) -> AsyncIterator[Transaction]:
         """A transaction that sees and writes one tenant; commits at the end, rolls back on an exception."""
-        async with self._engine.begin() as connection:
-            local = fault("session_tenant") is None
-            await connection.execute(QUERIES["set_tenant"], {"tenant_id": str(tenant_id), "local": local})
-            yield Transaction(connection, tenant_id)
+        async with self._transaction(tenant_id) as transaction:
+            yield transaction
 
     @asynccontextmanager
     async def without_tenant(self) -> AsyncIterator[Transaction]:
         """A transaction with no tenant context: it sees only what a policy of its own role shows."""
-        async with self._engine.begin() as connection:
-            yield Transaction(connection, None)
+        async with self._transaction(None) as transaction:
+            yield transaction
+
+    @asynccontextmanager
+    async def _transaction(self, tenant_id: UUID | None) -> AsyncIterator[Transaction]:
+        with tracing.leaf("transaction", DBAPIError) as told:
+            async with self._engine.connect() as connection:
+                transaction = Transaction(connection, tenant_id)
+                try:
+                    if tenant_id is not None:
+                        await _enter(connection, tenant_id)
+                    yield transaction
+                    await connection.commit()
+                finally:
+                    asked = " ".join(transaction.statements)
+                    told |= {"db.system.name": "postgresql", "db.query.summary": asked[:_SUMMARY_CHARACTERS]}
 
     async def ping(self) -> None:
         """Raise if the database does not answer or has no schema."""
@@ -101,3 +109,15 @@ class Database:
     async def close(self) -> None:
         """Close all connections."""
         await self._engine.dispose()
+
+
+async def _enter(connection: AsyncConnection, tenant_id: UUID) -> None:
+    """Set the tenant. What the pool gives may be a connection to a server that has restarted: that is seen here."""
+    setting = {"tenant_id": str(tenant_id), "local": fault("session_tenant") is None}
+    try:
+        await connection.execute(QUERIES["set_tenant"], setting)
+    except DBAPIError as error:
+        if not error.connection_invalidated:
+            raise
+        await connection.rollback()  # then it connects anew
+        await connection.execute(QUERIES["set_tenant"], setting)

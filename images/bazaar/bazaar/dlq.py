@@ -24,10 +24,9 @@ from prometheus_client import Counter
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
 
 from bazaar import outbox, streams, tracing
-from bazaar.conversations import EPISODES
 from bazaar.db import Database
 from bazaar.faults import fault
-from bazaar.frames import last_frame, publish_end
+from bazaar.frames import EPISODES, last_frame, publish_end
 from bazaar.problems import Problem
 from bazaar.server import serve
 from bazaar.settings import DatabaseSettings
@@ -152,8 +151,7 @@ class Handler:
     async def _fail(self, task: Task) -> None:
         """Fail an episode that is still open, which frees its conversation, and tell its clients."""
         async with self._db.tenant(task.tenant_id) as transaction:
-            held = await transaction.row("hold_tenant")
-            row = held and await transaction.row("lock_conversation_of", episode_id=task.episode_id)
+            row = await transaction.row("lock_conversation_of", episode_id=task.episode_id)
             if row is None:
                 return  # gone with its tenant
             # The last checkpoint does not know the frames of the step that failed; the stream does.

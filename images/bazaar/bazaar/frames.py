@@ -12,12 +12,14 @@ from uuid import UUID
 from nats.js import JetStreamContext
 from nats.js.api import PubAck
 from nats.js.errors import NotFoundError
+from prometheus_client import Counter
 from sqlalchemy import Row
 
 from bazaar.faults import fault
 from bazaar.safety.pii import Redactor
 from bazaar.streams import EVENTS, Frame, event_subject
 
+EPISODES = Counter("episodes_total", "Episodes that ended.", ["state"])
 SETTLE_SECONDS = 5.0
 MAX_WAITING = 200
 """Frames of one episode on their way. A connection has 4,000, and would wait for ever if they were lost."""

@@ -49,21 +49,39 @@ def configure(role: str, otlp_url: str | None) -> None:
 
 @contextmanager
 def span(name: str, kind: SpanKind = SpanKind.INTERNAL, attributes: Attributes | None = None) -> Iterator[Span]:
-    """A span around a block. An exception that leaves the block makes it ERROR with `error.type`, its class's name.
+    """A span around a block. An exception that leaves the block makes it ERROR with `error.type`, its class's name."""
+    current = _TRACER.start_span(name, kind=kind, attributes=attributes)
+    token = context.attach(trace.set_span_in_context(current))
+    try:
+        yield current
+    except Exception as error:
+        failed(current, type(error).__name__)
+        raise
+    finally:
+        context.detach(token)
+        current.end()
 
-    A CLIENT span is made within a trace only: a probe or a sweep that no message caused would be a trace of its own.
+
+@contextmanager
+def leaf(name: str, errors: type[Exception]) -> Iterator[dict[str, str]]:
+    """A CLIENT span around a block, with the attributes that the block gives it; only `errors` are its own.
+
+    What the block sends is no child of it. It is made within a trace only: a probe or a sweep that no message caused
+    would be a trace of its own.
     """
-    if kind is SpanKind.CLIENT and not trace_id():
-        yield trace.INVALID_SPAN
+    attributes: dict[str, str] = {}
+    if not trace_id():
+        yield attributes
         return
-    with _TRACER.start_as_current_span(
-        name, kind=kind, attributes=attributes, record_exception=False, set_status_on_exception=False
-    ) as current:
-        try:
-            yield current
-        except Exception as error:
-            failed(current, type(error).__name__)
-            raise
+    current = _TRACER.start_span(name, kind=SpanKind.CLIENT)
+    try:
+        yield attributes
+    except errors as error:
+        failed(current, type(error).__name__)
+        raise
+    finally:
+        current.set_attributes(attributes)
+        current.end()
 
 
 def failed(current: Span, error_type: str) -> None:

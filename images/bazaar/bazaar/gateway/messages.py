@@ -8,7 +8,6 @@ import hashlib
 from uuid import uuid4
 
 from bazaar import outbox
-from bazaar.conversations import append
 from bazaar.db import Database, Transaction
 from bazaar.faults import fault
 from bazaar.gateway.api import MessageIn, MessageOut
@@ -31,8 +30,6 @@ async def accept(
     request_hash = hashlib.sha256(message.model_dump_json().encode()).digest()
     episode_id = uuid4()
     async with db.tenant(principal.tenant_id) as transaction:
-        if await transaction.row("hold_tenant") is None:
-            raise Problem("unauthenticated", "the tenant was removed", {"WWW-Authenticate": "Bearer"})
         if key is not None:
             claimed = await transaction.row(
                 "claim_idempotency_key",
@@ -45,9 +42,13 @@ async def accept(
                 return await _earlier(transaction, principal, key, request_hash), False
         conversation = await _conversation(transaction, principal, message.conversation)
         await transaction.run(
-            "insert_episode", episode_id=episode_id, conversation=conversation, user_id=principal.user_id
+            "open_episode",
+            episode_id=episode_id,
+            conversation=conversation,
+            user_id=principal.user_id,
+            channel=message.channel,
+            content=redact(message.text),
         )
-        await append(transaction, conversation, episode_id, "user", message.channel, redact(message.text))
         await outbox.enqueue(
             transaction,
             task_subject(arm),
@@ -59,7 +60,8 @@ async def accept(
 
 async def _earlier(transaction: Transaction, principal: Principal, key: str, request_hash: bytes) -> MessageOut:
     earlier = await transaction.row("find_idempotency_key", user_id=principal.user_id, key=key)
-    assert earlier is not None, "a key is committed together with its episode"
+    if earlier is None:
+        raise _removed()
     if earlier.request_hash != request_hash:
         raise Problem("idempotency-conflict", "this Idempotency-Key was used with another body")
     return MessageOut(episode_id=earlier.episode_id, conversation=earlier.conversation)
@@ -67,13 +69,17 @@ async def _earlier(transaction: Transaction, principal: Principal, key: str, req
 
 async def _conversation(transaction: Transaction, principal: Principal, wanted: int | None) -> int:
     if wanted is None:
-        counted = await transaction.row("next_conversation")
-        assert counted is not None, "the key's tenant exists"
-        number: int = counted.conversations
-        await transaction.run("insert_conversation", conversation=number, user_id=principal.user_id)
+        opened = await transaction.row("open_conversation", user_id=principal.user_id)
+        if opened is None:
+            raise _removed()
+        number: int = opened.conversation
         return number
     if not await transaction.rows("lock_conversation", conversation=wanted, user_id=principal.user_id):
         raise Problem("not-found", "you have no such conversation")
     if await transaction.rows("find_open_episode", conversation=wanted):
         raise Problem("conversation-busy", "the conversation's last message is not answered yet", {"Retry-After": "1"})
     return wanted
+
+
+def _removed() -> Problem:
+    return Problem("unauthenticated", "the tenant was removed", {"WWW-Authenticate": "Bearer"})

@@ -1,5 +1,6 @@
 """Make and remove tenants: the door through which every test gets a platform of its own."""
 
+import json
 from uuid import UUID, uuid4
 
 from bazaar.db import Database
@@ -15,8 +16,10 @@ async def create(db: Database, tenant: TenantIn) -> TenantOut:
         if len(set(names)) != len(names):
             raise Problem("repeated-name", f"a {what} occurs twice")
     tenant_id = uuid4()
-    users: list[UserOut] = []
     quota = tenant.quota
+    made = [UserOut(name=user.name, key=new_key(tenant_id)) for user in tenant.users]
+    hashes = [{"key_hash": hash_key(user.key).hex()} for user in made]
+    users = [user | key for user, key in zip(tenant.model_dump(mode="json")["users"], hashes, strict=True)]
     async with db.tenant(tenant_id) as transaction:
         await transaction.run(
             "insert_tenant",
@@ -25,31 +28,13 @@ async def create(db: Database, tenant: TenantIn) -> TenantOut:
             quota_limit=quota.limit if quota else None,
             quota_window_seconds=quota.window if quota else None,
         )
-        for user in tenant.users:
-            key = new_key(tenant_id)
-            await transaction.run("insert_user", user_id=user.name)
-            for group in set(user.groups):
-                await transaction.run("insert_group", group_id=group)
-                await transaction.run("insert_membership", user_id=user.name, group_id=group)
-            await transaction.run(
-                "insert_api_key",
-                key_hash=hash_key(key),
-                user_id=user.name,
-                scopes=user.scopes,
-                per_second=user.per_second,
-                expires_at=user.expires_at,
-            )
-            users.append(UserOut(name=user.name, key=key))
-        for product in tenant.products:
-            values = product.model_dump()
-            stock = values.pop("stock")
-            await transaction.run("insert_product", **values)
-            await transaction.run("insert_stock", sku=product.sku, available=stock)
+        await transaction.run("insert_users", users=json.dumps(users))
+        await transaction.run("insert_products", products=json.dumps(tenant.model_dump()["products"]))
         await audit.append(transaction, "admin", "tenant.make", f"tenant/{tenant_id}", {"mode": tenant.mode})
         for user in tenant.users:
             scopes = " ".join(user.scopes)
             await audit.append(transaction, "admin", "key.make", f"user/{user.name}", {"scopes": scopes})
-    return TenantOut(tenant_id=tenant_id, users=users)
+    return TenantOut(tenant_id=tenant_id, users=made)
 
 
 async def delete(db: Database, tenant_id: UUID) -> None:

@@ -15,10 +15,9 @@ from prometheus_client import Counter
 from sqlalchemy import Row
 
 from bazaar import tracing
-from bazaar.conversations import EPISODES, append
 from bazaar.db import Database, Transaction
 from bazaar.faults import fault
-from bazaar.frames import Frames, last_frame, publish_end
+from bazaar.frames import EPISODES, Frames, last_frame, publish_end
 from bazaar.orchestrator import steps
 from bazaar.orchestrator.llm import MODE
 from bazaar.orchestrator.record import Recorder, inputs_of
@@ -46,8 +45,7 @@ class Machine:
         Raises ModelError or ToolError if a step failed and may be tried again.
         """
         async with self._db.tenant(tenant_id) as transaction:
-            held = await transaction.row("hold_tenant")
-            row = held and await transaction.row("load_episode", episode_id=episode_id)
+            row = await transaction.row("load_episode", episode_id=episode_id)
             if row is None:
                 LOG.warning("episode %s is gone with its tenant", episode_id)
                 return
@@ -56,14 +54,10 @@ class Machine:
                 return await publish_end(self._js, tenant_id, row)
             episode = await _load(transaction, tenant_id, row, delivery)
             done = await transaction.rows("load_steps", episode_id=episode_id)
-            before = row.frames and await transaction.row(
-                "find_ended_episode", conversation=row.conversation, frames=row.frames
-            )
-            await transaction.run("start_episode", episode_id=episode_id)
-            await transaction.run("start_step", episode_id=episode_id, step=FIRST)
-        if before and await last_frame(self._js, tenant_id, row.conversation) < row.frames:
+            await transaction.run("start_episode", episode_id=episode_id, step=FIRST)
+        if row.before and await last_frame(self._js, tenant_id, row.conversation) < row.frames:
             # It was interrupted between its end and its last frames.
-            await self.run(tenant_id, before.episode_id, delivery)
+            await self.run(tenant_id, row.before, delivery)
         workflow = {"gen_ai.operation.name": "invoke_workflow", "gen_ai.conversation.id": str(row.conversation)}
         async with Frames(self._js, tenant_id, row.conversation, episode_id, row.frames) as frames:
             try:
@@ -128,9 +122,7 @@ class Machine:
         if following == DONE:
             frames += 2  # `message` and `ended`: published when this is committed
         async with self._db.tenant(episode.tenant_id) as transaction:
-            if await transaction.row("hold_tenant") is None:
-                raise _Overtaken
-            finished = await transaction.run(
+            finished = await transaction.row(
                 "finish_step",
                 conversation=episode.conversation,
                 episode_id=episode.episode_id,
@@ -139,23 +131,22 @@ class Machine:
                 calls=json.dumps([call.model_dump(mode="json") for call in done.calls]),
                 state=done.state,
                 frames=frames,
+                following=following,
             )
-            if not finished:
+            if finished is None:
                 raise _Overtaken
             if following != DONE:
-                await transaction.run("start_step", episode_id=episode.episode_id, step=following)
                 return
-            reply = outputs["compose"]["text"]
             ended = await transaction.row(
                 "finish_episode",
                 episode_id=episode.episode_id,
                 intent=outputs["route"]["agent"],
-                reply=reply,
+                reply=outputs["compose"]["text"],
+                channel=episode.channel,
                 frames=frames,
             )
             if ended is None:
                 raise _Overtaken
-            await append(transaction, episode.conversation, episode.episode_id, "assistant", episode.channel, reply)
             await transaction.run("count_usage", episode_id=episode.episode_id)
         EPISODES.labels("done").inc()
 

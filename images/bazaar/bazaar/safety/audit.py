@@ -54,7 +54,7 @@ async def append(
     Call it last: from here to the commit the tenant's other appends wait, and one that waits must hold nothing that
     this transaction still wants. Raises LookupError if the tenant is gone.
     """
-    if await transaction.row("lock_audit") is None:
+    if await transaction.row("lock_name", name="audit") is None:
         raise LookupError("there is no tenant to audit")
     head = await transaction.row("find_audit_head")
     sequence, previous = (head.sequence + 1, head.hash) if head else (1, ORIGIN)

@@ -64,12 +64,11 @@ async def once(db: Database, call: Call, kind: str, arguments: Arguments, act: A
     """Have the effect under the call's key, or give the result that the key already has. Raises Refused."""
     asked = arguments.model_dump(mode="json")
     async with db.tenant(call.tenant_id) as transaction:
-        if await transaction.row("hold_tenant") is None:
-            raise Refused("no-such-tenant")
         if fault("no_effect_key") is not None:
             call = call.model_copy(update={"key": f"{call.key}/{uuid4()}"})
         # Two deliveries of one task meet here; the second finds the first one's effect.
-        await transaction.row("lock_name", name=f"effect/{call.key}")
+        if await transaction.row("lock_name", name=f"effect/{call.key}") is None:
+            raise Refused("no-such-tenant")
         earlier = await transaction.row("find_effect", key=call.key)
         if earlier:
             if (earlier.kind, earlier.arguments) != (kind, asked):
@@ -84,11 +83,8 @@ async def once(db: Database, call: Call, kind: str, arguments: Arguments, act: A
             episode_id=call.episode_id,
             arguments=json.dumps(asked),
             result=json.dumps(done.result),
+            postings=json.dumps(done.postings),
         )
-        for account, debit, credit in done.postings:
-            await transaction.run(
-                "insert_ledger", effect_key=call.key, account=account, debit_cents=debit, credit_cents=credit
-            )
         changed = {"result": json.dumps(done.result, sort_keys=True)}
         # A key is the client's and may hold anything; an audit entry outlives its tenant.
         subject = pii.inspect(call.key).redacted

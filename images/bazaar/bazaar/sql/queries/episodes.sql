@@ -1,30 +1,32 @@
--- name: next_conversation
-UPDATE tenants SET conversations = conversations + 1 WHERE tenant_id = :tenant_id RETURNING conversations;
-
--- name: insert_conversation
-INSERT INTO conversations (tenant_id, conversation, user_id) VALUES (:tenant_id, :conversation, :user_id);
+-- name: open_conversation
+WITH counted AS (
+  UPDATE tenants SET conversations = conversations + 1 WHERE tenant_id = :tenant_id RETURNING tenant_id, conversations
+)
+INSERT INTO conversations (tenant_id, conversation, user_id)
+SELECT tenant_id, conversations, :user_id FROM counted
+RETURNING conversation;
 
 -- name: lock_conversation
-SELECT conversation FROM conversations
-WHERE tenant_id = :tenant_id AND conversation = :conversation AND user_id = :user_id
-FOR UPDATE;
+WITH held AS MATERIALIZED (SELECT tenant_id FROM tenants WHERE tenant_id = :tenant_id FOR KEY SHARE)
+SELECT conversation FROM held JOIN conversations USING (tenant_id)
+WHERE conversation = :conversation AND user_id = :user_id
+FOR UPDATE OF conversations;
 
 -- name: find_open_episode
 SELECT episode_id FROM episodes
 WHERE tenant_id = :tenant_id AND conversation = :conversation AND state IN ('queued', 'running');
 
--- name: next_message
-UPDATE conversations SET messages = messages + 1
-WHERE tenant_id = :tenant_id AND conversation = :conversation
-RETURNING messages;
-
--- name: insert_message
+-- name: open_episode
+WITH opened AS (
+  INSERT INTO episodes (tenant_id, episode_id, conversation, user_id)
+  VALUES (:tenant_id, :episode_id, :conversation, :user_id)
+), counted AS (
+  UPDATE conversations SET messages = messages + 1
+  WHERE tenant_id = :tenant_id AND conversation = :conversation
+  RETURNING messages
+)
 INSERT INTO messages (tenant_id, conversation, ordinal, role, channel, content, episode_id)
-VALUES (:tenant_id, :conversation, :ordinal, :role, :channel, :content, :episode_id);
-
--- name: insert_episode
-INSERT INTO episodes (tenant_id, episode_id, conversation, user_id)
-VALUES (:tenant_id, :episode_id, :conversation, :user_id);
+SELECT :tenant_id, :conversation, messages, 'user', :channel, :content, :episode_id FROM counted;
 
 -- name: insert_outbox
 INSERT INTO outbox (tenant_id, subject, message_id, headers, payload)
@@ -47,9 +49,14 @@ FROM episodes e
 WHERE e.tenant_id = :tenant_id AND e.episode_id = :episode_id AND e.user_id = :user_id;
 
 -- name: load_episode
-SELECT e.episode_id, e.state, e.conversation, e.user_id, e.reply, e.last_frame, c.frames, t.seed, t.mode
+-- `before` is the episode whose end was the conversation's last frame.
+SELECT e.episode_id, e.state, e.conversation, e.user_id, e.reply, e.last_frame, c.frames, t.seed, t.mode, (
+  SELECT b.episode_id FROM episodes b
+  WHERE b.tenant_id = :tenant_id AND b.conversation = e.conversation AND b.last_frame = c.frames
+) AS before
 FROM episodes e JOIN conversations c USING (tenant_id, conversation) JOIN tenants t USING (tenant_id)
-WHERE e.tenant_id = :tenant_id AND e.episode_id = :episode_id;
+WHERE e.tenant_id = :tenant_id AND e.episode_id = :episode_id
+FOR KEY SHARE OF t;
 
 -- name: load_history
 SELECT m.role, m.content, m.channel FROM messages m
@@ -64,30 +71,51 @@ SELECT step, calls, output, state FROM episode_steps
 WHERE tenant_id = :tenant_id AND episode_id = :episode_id AND done_at IS NOT NULL;
 
 -- name: start_episode
-UPDATE episodes SET state = 'running'
-WHERE tenant_id = :tenant_id AND episode_id = :episode_id AND state = 'queued';
-
--- name: start_step
+WITH started AS (
+  UPDATE episodes SET state = 'running'
+  WHERE tenant_id = :tenant_id AND episode_id = :episode_id AND state = 'queued'
+)
 INSERT INTO episode_steps (tenant_id, episode_id, step) VALUES (:tenant_id, :episode_id, :step)
 ON CONFLICT DO NOTHING;
 
 -- name: finish_step
-WITH counted AS (
+-- Ends a step and starts the one that follows, if one does.
+WITH held AS MATERIALIZED (SELECT tenant_id FROM tenants WHERE tenant_id = :tenant_id FOR KEY SHARE),
+counted AS (
   UPDATE conversations SET frames = greatest(frames, :frames)
-  WHERE tenant_id = :tenant_id AND conversation = :conversation
-  RETURNING tenant_id
+  FROM held
+  WHERE conversations.tenant_id = held.tenant_id AND conversation = :conversation
+  RETURNING held.tenant_id
+), finished AS (
+  UPDATE episode_steps
+  SET done_at = now(), output = cast(:output AS jsonb), calls = cast(:calls AS jsonb), state = :state
+  FROM counted
+  WHERE episode_steps.tenant_id = counted.tenant_id AND episode_id = :episode_id AND step = :step AND done_at IS NULL
+    AND EXISTS (SELECT FROM episodes
+                WHERE tenant_id = :tenant_id AND episode_id = :episode_id AND state IN ('queued', 'running'))
+  RETURNING episode_steps.tenant_id, episode_id
+), following AS (
+  INSERT INTO episode_steps (tenant_id, episode_id, step)
+  SELECT tenant_id, episode_id, :following FROM finished WHERE cast(:following AS text) <> 'done'
+  ON CONFLICT DO NOTHING
 )
-UPDATE episode_steps
-SET done_at = now(), output = cast(:output AS jsonb), calls = cast(:calls AS jsonb), state = :state
-FROM counted
-WHERE episode_steps.tenant_id = counted.tenant_id AND episode_id = :episode_id AND step = :step AND done_at IS NULL
-  AND EXISTS (SELECT FROM episodes
-              WHERE tenant_id = :tenant_id AND episode_id = :episode_id AND state IN ('queued', 'running'));
+SELECT episode_id FROM finished;
 
 -- name: finish_episode
-UPDATE episodes SET state = 'done', intent = :intent, reply = :reply, last_frame = :frames, finished_at = now()
-WHERE tenant_id = :tenant_id AND episode_id = :episode_id AND state IN ('queued', 'running')
-RETURNING conversation;
+WITH ended AS (
+  UPDATE episodes SET state = 'done', intent = :intent, reply = :reply, last_frame = :frames, finished_at = now()
+  WHERE tenant_id = :tenant_id AND episode_id = :episode_id AND state IN ('queued', 'running')
+  RETURNING tenant_id, conversation
+), counted AS (
+  UPDATE conversations SET messages = messages + 1
+  FROM ended
+  WHERE conversations.tenant_id = ended.tenant_id AND conversations.conversation = ended.conversation
+  RETURNING conversations.tenant_id, conversations.conversation, messages
+), said AS (
+  INSERT INTO messages (tenant_id, conversation, ordinal, role, channel, content, episode_id)
+  SELECT tenant_id, conversation, messages, 'assistant', :channel, :reply, :episode_id FROM counted
+)
+SELECT conversation FROM ended;
 
 -- name: count_usage
 INSERT INTO usage (tenant_id, episode_id, prompt_tokens, completion_tokens)
@@ -100,10 +128,10 @@ ON CONFLICT (tenant_id, episode_id)
 DO UPDATE SET prompt_tokens = excluded.prompt_tokens, completion_tokens = excluded.completion_tokens;
 
 -- name: lock_conversation_of
-SELECT conversation FROM conversations
-WHERE tenant_id = :tenant_id AND conversation = (SELECT conversation FROM episodes
-                                                 WHERE tenant_id = :tenant_id AND episode_id = :episode_id)
-FOR UPDATE;
+WITH held AS MATERIALIZED (SELECT tenant_id FROM tenants WHERE tenant_id = :tenant_id FOR KEY SHARE)
+SELECT conversation FROM held JOIN conversations USING (tenant_id)
+WHERE conversation = (SELECT conversation FROM episodes WHERE tenant_id = :tenant_id AND episode_id = :episode_id)
+FOR UPDATE OF conversations;
 
 -- name: fail_episode
 WITH failed AS (
@@ -120,7 +148,3 @@ WHERE conversations.tenant_id = :tenant_id AND conversations.conversation = fail
 -- name: reopen_episode
 UPDATE episodes SET state = 'queued', error = NULL, finished_at = NULL, last_frame = NULL
 WHERE tenant_id = :tenant_id AND episode_id = :episode_id AND state = 'failed';
-
--- name: find_ended_episode
-SELECT episode_id FROM episodes
-WHERE tenant_id = :tenant_id AND conversation = :conversation AND last_frame = :frames;

@@ -1,9 +1,12 @@
--- name: insert_product
-INSERT INTO products (tenant_id, sku, name, price_cents, ships_to)
-VALUES (:tenant_id, :sku, :name, :price_cents, :ships_to);
-
--- name: insert_stock
-INSERT INTO stock (tenant_id, sku, available) VALUES (:tenant_id, :sku, :available);
+-- name: insert_products
+WITH given AS (
+  SELECT * FROM jsonb_to_recordset(cast(:products AS jsonb))
+    AS product (sku text, name text, price_cents bigint, ships_to text[], stock integer)
+), made AS (
+  INSERT INTO products (tenant_id, sku, name, price_cents, ships_to)
+  SELECT :tenant_id, sku, name, price_cents, ships_to FROM given
+)
+INSERT INTO stock (tenant_id, sku, available) SELECT :tenant_id, sku, stock FROM given;
 
 -- name: list_orders
 SELECT o.order_number, o.sku, o.quantity, o.total_cents, o.status, s.tracking_code, s.status AS shipment_status
@@ -38,19 +41,23 @@ FOR UPDATE;
 -- name: list_products
 SELECT sku, name, price_cents FROM products WHERE tenant_id = :tenant_id ORDER BY sku LIMIT 50;
 
--- name: hold_tenant
--- The first lock of every transaction that writes: removing a tenant locks this row first too, and then its children.
-SELECT tenant_id FROM tenants WHERE tenant_id = :tenant_id FOR KEY SHARE;
-
 -- name: lock_name
-SELECT pg_advisory_xact_lock(hashtextextended(concat(cast(:tenant_id AS uuid), '/', cast(:name AS text)), 0));
+-- The tenant first, as in every transaction that writes: its removal locks this row first too, and then its children.
+WITH held AS MATERIALIZED (SELECT tenant_id FROM tenants WHERE tenant_id = :tenant_id FOR KEY SHARE)
+SELECT pg_advisory_xact_lock(hashtextextended(concat(tenant_id, '/', cast(:name AS text)), 0)) FROM held;
 
 -- name: find_effect
 SELECT kind, arguments, result FROM effects WHERE tenant_id = :tenant_id AND key = :key;
 
 -- name: insert_effect
-INSERT INTO effects (tenant_id, key, kind, episode_id, arguments, result)
-VALUES (:tenant_id, :key, :kind, :episode_id, cast(:arguments AS jsonb), cast(:result AS jsonb));
+-- With its postings: [account, debit, credit] each.
+WITH effect AS (
+  INSERT INTO effects (tenant_id, key, kind, episode_id, arguments, result)
+  VALUES (:tenant_id, :key, :kind, :episode_id, cast(:arguments AS jsonb), cast(:result AS jsonb))
+)
+INSERT INTO ledger (tenant_id, effect_key, account, debit_cents, credit_cents)
+SELECT :tenant_id, :key, posting ->> 0, cast(posting ->> 1 AS bigint), cast(posting ->> 2 AS bigint)
+FROM jsonb_array_elements(cast(:postings AS jsonb)) AS posting;
 
 -- name: reserve_stock
 UPDATE stock SET available = available - :quantity, reserved = reserved + :quantity
@@ -94,10 +101,6 @@ UPDATE payments SET status = 'refunded' WHERE tenant_id = :tenant_id AND order_n
 
 -- name: insert_refund
 INSERT INTO refunds (tenant_id, order_number, amount_cents) VALUES (:tenant_id, :order_number, :amount_cents);
-
--- name: insert_ledger
-INSERT INTO ledger (tenant_id, effect_key, account, debit_cents, credit_cents)
-VALUES (:tenant_id, :effect_key, :account, :debit_cents, :credit_cents);
 
 -- name: count_leads
 SELECT count(*) AS number FROM leads WHERE tenant_id = :tenant_id AND lead_number LIKE concat('L', cast(:series AS text));

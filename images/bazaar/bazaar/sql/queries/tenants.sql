@@ -11,18 +11,22 @@ SELECT tenant_id FROM tenants LIMIT 1;
 INSERT INTO tenants (tenant_id, seed, mode, quota_limit, quota_window_seconds)
 VALUES (:tenant_id, :seed, :mode, :quota_limit, :quota_window_seconds);
 
--- name: insert_user
-INSERT INTO users (tenant_id, user_id) VALUES (:tenant_id, :user_id);
-
--- name: insert_group
-INSERT INTO groups (tenant_id, group_id) VALUES (:tenant_id, :group_id) ON CONFLICT DO NOTHING;
-
--- name: insert_membership
-INSERT INTO memberships (tenant_id, user_id, group_id) VALUES (:tenant_id, :user_id, :group_id);
-
--- name: insert_api_key
+-- name: insert_users
+-- With their groups and one key each.
+WITH given AS (
+  SELECT * FROM jsonb_to_recordset(cast(:users AS jsonb)) AS given
+    (name text, groups text[], key_hash text, scopes text[], per_second integer, expires_at timestamptz)
+), made AS (
+  INSERT INTO users (tenant_id, user_id) SELECT :tenant_id, name FROM given
+), grouped AS (
+  INSERT INTO groups (tenant_id, group_id)
+  SELECT DISTINCT cast(:tenant_id AS uuid), group_id FROM given, unnest(groups) AS group_id
+), joined AS (
+  INSERT INTO memberships (tenant_id, user_id, group_id)
+  SELECT DISTINCT cast(:tenant_id AS uuid), name, group_id FROM given, unnest(groups) AS group_id
+)
 INSERT INTO api_keys (tenant_id, key_hash, user_id, scopes, per_second, expires_at)
-VALUES (:tenant_id, :key_hash, :user_id, :scopes, :per_second, :expires_at);
+SELECT :tenant_id, decode(key_hash, 'hex'), name, scopes, per_second, expires_at FROM given;
 
 -- name: revoke_api_keys
 UPDATE api_keys SET revoked_at = now() WHERE tenant_id = :tenant_id AND user_id = :user_id AND revoked_at IS NULL;
@@ -40,8 +44,9 @@ WHERE k.tenant_id = :tenant_id AND k.key_hash = :key_hash
   AND k.revoked_at IS NULL AND (k.expires_at IS NULL OR k.expires_at > now());
 
 -- name: claim_idempotency_key
+WITH held AS MATERIALIZED (SELECT tenant_id FROM tenants WHERE tenant_id = :tenant_id FOR KEY SHARE)
 INSERT INTO idempotency_keys (tenant_id, user_id, key, request_hash, episode_id)
-VALUES (:tenant_id, :user_id, :key, :request_hash, :episode_id)
+SELECT tenant_id, :user_id, :key, cast(:request_hash AS bytea), cast(:episode_id AS uuid) FROM held
 ON CONFLICT DO NOTHING
 RETURNING episode_id;
 
