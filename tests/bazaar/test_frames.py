@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from loopback import Platform, free_port, roles
 from shop import Shop
 
+from bazaar.frames import Frames
 from bazaar.safety.pii import Redactor, inspect
 from bazaar.streams import event_subject
 
@@ -122,6 +123,57 @@ def test_flood_is_whole_and_in_order(bazaar: Platform, shop: Shop) -> None:
     assert told == episode["reply"]
     assert len(told) == 2000 * 200
     assert sum(frame["type"] == "progress" for frame in found) == 2000
+
+
+class SlowStream:
+    """A stand-in for JetStream: takes a frame without a pause, and acknowledges one after the other."""
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds, self.published = seconds, 0
+
+    async def publish_async(self, subject: str, payload: bytes, headers: dict[str, str]) -> asyncio.Future[None]:
+        self.published += 1
+        acknowledgment = asyncio.get_running_loop().create_future()
+        asyncio.get_running_loop().call_later(self.published * self._seconds, acknowledgment.set_result, None)
+        return acknowledgment
+
+
+def test_a_flood_leaves_room_for_others() -> None:
+    """A process that answers nobody for two seconds loses its tasks: the server hears no `in progress`."""
+
+    async def flood() -> int:
+        turns = 0
+
+        async def other() -> None:
+            nonlocal turns
+            while True:
+                turns += 1
+                await asyncio.sleep(0)
+
+        others = asyncio.create_task(other())
+        async with Frames(SlowStream(0), UUID(int=1), 1, UUID(int=2), 0) as told:  # type: ignore[arg-type]
+            for _ in range(50):
+                await told.say("word ")
+            others.cancel()
+            await told.settle()
+        return turns
+
+    assert asyncio.run(flood()) >= 50
+
+
+def test_patience_is_with_each_acknowledgment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Many frames on a busy server take longer than one may; a server that is silent is given up."""
+    monkeypatch.setattr("bazaar.frames.SETTLE_SECONDS", 0.5)
+
+    async def publish(seconds: float, count: int) -> None:
+        async with Frames(SlowStream(seconds), UUID(int=1), 1, UUID(int=2), 0) as told:  # type: ignore[arg-type]
+            for _ in range(count):
+                await told.publish("progress", text="word")
+            await told.settle()
+
+    asyncio.run(publish(0.05, 20))
+    with pytest.raises(TimeoutError):
+        asyncio.run(publish(2, 1))
 
 
 WORDS = """call|me|at|+41 44 668 18 00|jane.doe@mail.example.org,|or|pay|4111 1111 1111 1111|ssn|078-05-1120|to

@@ -21,6 +21,7 @@ from bazaar.streams import EVENTS, Frame, event_subject
 
 EPISODES = Counter("episodes_total", "Episodes that ended.", ["state"])
 SETTLE_SECONDS = 5.0
+"""The wait for an acknowledgment after the one before it: a stream that is busy is slow, and none that is lost."""
 MAX_WAITING = 200
 """Frames of one episode on their way. A connection has 4,000, and would wait for ever if they were lost."""
 
@@ -59,6 +60,7 @@ class Frames:
         text = self._progress.take(part)
         if text:
             await self.publish("progress", text=text)
+        await asyncio.sleep(0)  # a flood leaves room for others, and for saying that its task is in progress
 
     async def settle(self) -> None:
         """Wait until the stream has every frame. Raises nats.errors.Error or TimeoutError if it has not."""
@@ -68,8 +70,9 @@ class Frames:
         await self._acknowledged()
 
     async def _acknowledged(self) -> None:
-        async with asyncio.timeout(SETTLE_SECONDS):
-            await asyncio.gather(*self._waiting)
+        for acknowledgment in self._waiting:
+            async with asyncio.timeout(SETTLE_SECONDS):
+                await acknowledgment
         self._waiting.clear()
 
 
