@@ -241,5 +241,4 @@ def create_dlq(settings: DlqSettings) -> FastAPI:
 
 def run() -> None:
     """Serve this role until it is told to stop."""
-    settings = DlqSettings.load()
-    serve("dlq", create_dlq(settings), settings)
+    serve("dlq", DlqSettings, create_dlq)

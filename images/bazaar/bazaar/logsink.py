@@ -109,5 +109,4 @@ def create_logsink(settings: LogsinkSettings) -> FastAPI:
 
 def run() -> None:
     """Serve this role until it is told to stop."""
-    settings = LogsinkSettings.load()
-    serve("logsink", create_logsink(settings), settings)
+    serve("logsink", LogsinkSettings, create_logsink)

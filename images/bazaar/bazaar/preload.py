@@ -7,7 +7,9 @@ compare one by one. It may be ended and run again at any time; a tenant is commi
 import logging
 import random
 import time
+import tomllib
 from collections.abc import Iterator
+from importlib import resources
 from uuid import UUID, uuid5
 
 import psycopg
@@ -23,26 +25,7 @@ _NAMESPACE = UUID("6f0e7a52-51b5-4c29-9c1c-0b8f6c0f6a11")
 _INDEX = "chunks_nearest"
 _PER_DOCUMENT = 3
 
-_THINGS = "mug teapot lamp chair desk rug pillow blanket vase clock mirror shelf basket kettle pan knife bowl plate"
-_KINDS = "red blue green white black oak walnut steel copper cotton wool linen"
-_TOWNS = "Berlin Paris Oslo Madrid Vienna Prague Lisbon Turin Ghent Lund Cork Graz"
-_FACTS = (
-    "Returns of the {kind} {thing} are accepted within {n} days of delivery.",
-    "We ship the {thing} to {town} in {n} working days.",
-    "Shipping the {kind} {thing} costs {n} euro below an order of {m} euro.",
-    "The {thing} is made of {kind} and carries {n} kilograms.",
-    "Wash the {kind} {thing} at {n} degrees and never bleach it.",
-    "The warranty of the {thing} ends after {n} months.",
-    "A refund for the {thing} reaches your account in {n} days.",
-    "Our shop in {town} opens at {n} and closes at {m}.",
-    "Gift cards of {m} euro can be used for the {kind} {thing}.",
-    "Spare parts of the {thing} are kept for {n} years.",
-    "Tell our team in {town} when a {kind} {thing} comes damaged.",
-    "The {kind} {thing} measures {n} by {m} centimeters.",
-    "An order of the {thing} can be canceled within {n} hours.",
-    "Invoices for the {kind} {thing} are sent from {town}.",
-    "Pay the {thing} by card or in {n} rates of {m} euro.",
-)
+_WORDS: dict[str, list[str]] = tomllib.loads((resources.files("bazaar") / "preload.toml").read_text(encoding="utf-8"))
 
 
 class PreloadSettings(Settings):
@@ -91,11 +74,11 @@ def _fill(connection: psycopg.Connection, number: int, chunks: int) -> None:
 
 def _document(choice: random.Random) -> Iterator[str]:
     """A title and its passages."""
-    things, kinds, towns = _THINGS.split(), _KINDS.split(), _TOWNS.split()
+    things, kinds, towns = _WORDS["things"], _WORDS["kinds"], _WORDS["towns"]
     thing = choice.choice(things)
     yield f"About the {choice.choice(kinds)} {thing}"
     for _ in range(_PER_DOCUMENT):
-        facts = choice.sample(_FACTS, choice.randrange(3, 7))
+        facts = choice.sample(_WORDS["facts"], choice.randrange(3, 7))
         yield " ".join(
             fact.format(
                 thing=choice.choice((thing, choice.choice(things))),

@@ -4,6 +4,8 @@ import math
 import signal
 import socket
 import sys
+from collections.abc import Callable
+from typing import TypeVar
 
 import uvicorn
 from fastapi import FastAPI
@@ -16,6 +18,7 @@ from bazaar.problems import answer
 from bazaar.settings import Settings
 
 MAX_HEAD_BYTES = 2**16
+S = TypeVar("S", bound=Settings)
 SEND_BUFFER_BYTES = 2**18
 """What the kernel holds of an answer. By default it grows to megabytes, and a peer that does not read is seen late."""
 PEER_SILENCE_MS = 30_000
@@ -52,8 +55,13 @@ class _Http(HttpToolsProtocol):
         self.transport.close()
 
 
-def serve(role: str, app: FastAPI, settings: Settings) -> None:
-    """Serve until SIGTERM or SIGINT; requests in flight get 10 seconds to end."""
+def serve(role: str, kind: type[S], create: Callable[[S], FastAPI]) -> None:
+    """Serve what `create` makes of a role's settings until SIGTERM or SIGINT; requests in flight get 10 seconds to end.
+
+    Raises SystemExit for settings that are incomplete.
+    """
+    settings = kind.load()
+    app = create(settings)
     tracing.configure(role, settings.otlp_url)
     logs.export(role, settings.logs_url)
     if settings.activations_port:

@@ -12,7 +12,7 @@ from fastapi.security.base import SecurityBase
 from nats.aio.client import Client
 from starlette.requests import HTTPConnection
 
-from bazaar.db import Database
+from bazaar.db import Database, Transaction
 from bazaar.faults import fault
 from bazaar.gateway.hub import Hub
 from bazaar.gateway.keys import Principal, Scope, authenticate
@@ -85,3 +85,9 @@ def caller(scope: Scope) -> Callable[..., Coroutine[Any, Any, Principal]]:
         return principal
 
     return known
+
+
+async def require_conversation(transaction: Transaction, principal: Principal, conversation: int) -> None:
+    """Raise Problem `not-found` if the caller has no such conversation."""
+    if not await transaction.row("find_conversation", user_id=principal.user_id, conversation=conversation):
+        raise Problem("not-found", "you have no such conversation")

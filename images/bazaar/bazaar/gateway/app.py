@@ -101,5 +101,4 @@ def _with_problems(document: dict[str, Any]) -> dict[str, Any]:
 
 def run() -> None:
     """Serve this role until it is told to stop."""
-    settings = GatewaySettings.load()
-    serve("gateway", create_gateway(settings), settings)
+    serve("gateway", GatewaySettings, create_gateway)

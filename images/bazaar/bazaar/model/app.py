@@ -185,5 +185,4 @@ async def _on_error(request: Request, error: Exception) -> Response:
 
 def run() -> None:
     """Serve this role until it is told to stop."""
-    settings = ModelSettings.load()
-    serve("model", create_model(settings), settings)
+    serve("model", ModelSettings, create_model)

@@ -6,23 +6,16 @@ picks its phrasing by the seed, so that suites cannot rely on one wording.
 
 import json
 import re
+import tomllib
 from collections import defaultdict
 from dataclasses import dataclass, field
+from importlib import resources
 from typing import Any
 
-_NUMBERS = {
-    "one": 1,
-    "two": 2,
-    "three": 3,
-    "four": 4,
-    "five": 5,
-    "six": 6,
-    "seven": 7,
-    "eight": 8,
-    "nine": 9,
-    "ten": 10,
-}
-_COUNTRIES = {"germany": "DE", "austria": "AT", "france": "FR", "spain": "ES", "norway": "NO", "japan": "JP"}
+_PHRASES = tomllib.loads((resources.files("bazaar.model") / "phrases.toml").read_text(encoding="utf-8"))
+_ANSWERS: dict[str, list[str]] = _PHRASES["answers"]
+_NUMBERS = {word: number for number, word in enumerate(_PHRASES["numbers"], 1)}
+_COUNTRIES: dict[str, str] = _PHRASES["countries"]
 _ORDER_NUMBER = re.compile(r"\b\d{4,10}-\d{1,6}\b")
 _TOKEN = re.compile(r"\btok_[a-z0-9_]{1,40}\b")
 _COUNTRY = re.compile(rf"\b(?:to|in) ([A-Z]{{2}}\b|(?i:{'|'.join(_COUNTRIES)}))")
@@ -41,73 +34,11 @@ _AGENTS = (
     ("faq", re.compile(r"\?")),
 )
 """The first whose words are there is the one; a question about the shop itself is looked for before."""
-_REFUSALS = {
-    "out-of-stock": "we do not have {quantity} of {sku} in stock",
-    "no-such-product": "we do not sell {sku}",
-    "no-such-order": "you have no such order",
-    "no-such-lead": "we have made you no offer yet",
-    "payment-declined": "the payment was declined",
-    "not-shipped-there": "we do not ship this to {country}",
-    "budget-too-small": "{quantity} x {name} cost {total}, which is more than the budget",
-    "order-placed": "order {order_number} is not paid",
-    "order-not-paid": "order {order_number} is not paid",
-    "order-paid": "order {order_number} is paid already",
-    "order-shipped": "order {order_number} is on its way already",
-    "order-cancelled": "order {order_number} is cancelled",
-    "order-refunded": "the money for order {order_number} went back already",
-    "unavailable": "a part of our shop does not answer right now",
-    "lead-captured": "we need to know the quantity and the budget first",
-}
-_REPORTS = {
-    "place_order": (
-        "Order {order_number} is placed: {quantity} x {name}, {total}. Your tracking code is {tracking_code}.",
-        "Done! {quantity} x {name} for {total}, order {order_number}, tracking code {tracking_code}.",
-        "Thank you. We placed order {order_number} ({quantity} x {name}, {total}); track it with {tracking_code}.",
-    ),
-    "pay_order": ("Order {order_number} is paid: {amount}.", "We received {amount} for order {order_number}."),
-    "ship_order": (
-        "Order {order_number} is on its way to {country}; its tracking code is {tracking_code}.",
-        "We shipped order {order_number} to {country}, tracking code {tracking_code}.",
-    ),
-    "cancel_order": ("Order {order_number} is cancelled.", "We cancelled order {order_number}."),
-    "refund_order": (
-        "We refunded {refunded} for order {order_number}.",
-        "{refunded} for order {order_number} go back.",
-    ),
-    "track_order": (
-        "Order {order_number} is {shipment_status}; its tracking code is {tracking_code}.",
-        "Your order {order_number} ({tracking_code}) is {shipment_status}.",
-    ),
-    "notify": ("We will tell you when it is delivered.", "You will hear from us on delivery of order {order_number}."),
-    "capture_lead": (
-        "Your interest in {name} is noted as {lead_number}.",
-        "Thank you for asking about {name} ({lead_number}).",
-    ),
-    "qualify_lead": (
-        "Our offer {lead_number}: {quantity} x {name} for {total}.",
-        "{quantity} x {name} cost {total}, offer {lead_number}.",
-    ),
-    "convert_lead": (
-        "Offer {lead_number} is order {order_number} now: {quantity} x {name}, {total}.",
-        "Done: order {order_number} from offer {lead_number}, {quantity} x {name} for {total}.",
-    ),
-    "hand_off": ("A colleague takes over and will answer here.", "I passed this on; a person will answer you here."),
-}
-_NEXT = {
-    "pay_order": " To pay for it, send me a payment token.",
-    "qualify_lead": " How many do you need, and with which budget?",
-    "convert_lead": " Shall we go ahead with this offer?",
-}
 _UNDONE = {"cancel_order": "place_order", "refund_order": "pay_order"}
-_ANSWERED = ("{title}: {body}", "{body}", "Here is what we have on this. {body}")
 _SAYS_LITTLE = re.compile(
     r"about|accept|and|any|are|can|could|did|does|for|from|give|had|has|have|how|its|know|long|many|may|more|much|need|not|one"
     r"|our|please|tell|than|that|the|their|them|there|they|this|want|was|what|when|where|which|who|why|will|with|would|you|your"
 )
-_UNKNOWN = ("I have nothing on that; a colleague could tell you.", "That I do not know. Shall I ask a colleague?")
-_HELP = ("I can place orders, track them and answer questions.", "Ask me about our shop, an order or a delivery.")
-_ASKED_BACK = ("I could not find that product; which one do you mean?", "Which of our products do you mean?")
-_TOKEN_NEEDED = ("Which payment token may I charge?", "Please send me a payment token, like tok_visa.")
 
 
 @dataclass(frozen=True)
@@ -132,10 +63,12 @@ def reply(messages: list[dict[str, Any]], tools: list[str], wants_json: bool, se
         named = (_product(text, products) for text in reversed(asked))  # "two of them": what was spoken of last
         return _plan(tools, question, next(filter(None, named), None), seed)
     if _route(question) != "faq":
-        return Reply(_choose(_HELP, seed))
+        return Reply(_choose(_ANSWERS["help"], seed))
     topic = " ".join(asked[-2:])  # "and on Sundays?" says little without the question before
     document = next((d for d in context.get("documents", []) if _speaks_of(d, topic)), None)
-    return Reply(_choose(_ANSWERED, seed).format(**document) if document else _choose(_UNKNOWN, seed))
+    if not document:
+        return Reply(_choose(_ANSWERS["unknown"], seed))
+    return Reply(_choose(_ANSWERS["answered"], seed).format(**document))
 
 
 def _route(question: str) -> str:
@@ -178,7 +111,7 @@ def _plan(tools: list[str], question: str, product: dict[str, Any] | None, seed:
             calls += [("ship_order", which | {"country": _COUNTRIES.get(country[1].lower(), country[1])})]
     if calls:
         return Reply(calls=calls)
-    return Reply(_choose(_TOKEN_NEEDED if tools[0] == "pay_order" else _ASKED_BACK, seed))
+    return Reply(_choose(_ANSWERS["token_needed" if tools[0] == "pay_order" else "product_needed"], seed))
 
 
 def _context(messages: list[dict[str, Any]]) -> dict[str, Any]:
@@ -222,13 +155,13 @@ def _report(messages: list[dict[str, Any]], seed: int) -> str:
         words = {key.removesuffix("_cents"): f"{result[key] / 100:.2f} EUR" for key in result if key.endswith("_cents")}
         words = defaultdict(lambda: "that", result | words)
         if not result["ok"]:
-            reason = _REFUSALS.get(result["code"], "something went wrong")
+            reason = _PHRASES["refusals"].get(result["code"], "something went wrong")
             refused.append(f"I am sorry, {reason.format_map(words)}.")
         elif name not in undone:
-            following = _NEXT.get(result.get("next", ""), "") if name == names[-1] else ""
-            done.append(_choose(_REPORTS[name], seed).format_map(words) + following)
+            following = _PHRASES["next"].get(result.get("next", ""), "") if name == names[-1] else ""
+            done.append(_choose(_PHRASES["reports"][name], seed).format_map(words) + following)
     return " ".join(refused + done)
 
 
-def _choose(phrasings: tuple[str, ...], seed: int) -> str:
+def _choose(phrasings: list[str], seed: int) -> str:
     return phrasings[seed % len(phrasings)]

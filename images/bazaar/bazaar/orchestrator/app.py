@@ -160,5 +160,4 @@ def create_orchestrator(settings: OrchestratorSettings) -> FastAPI:
 
 def run() -> None:
     """Serve this role until it is told to stop."""
-    settings = OrchestratorSettings.load()
-    serve("orchestrator", create_orchestrator(settings), settings)
+    serve("orchestrator", OrchestratorSettings, create_orchestrator)

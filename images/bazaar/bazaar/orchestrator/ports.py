@@ -1,7 +1,6 @@
 """What the steps of a running episode ask: the roles behind their wire formats, and the database."""
 
 import asyncio
-import json
 import logging
 
 import httpx
@@ -12,6 +11,8 @@ from bazaar.db import Database
 from bazaar.faults import fault
 from bazaar.orchestrator.agents import AGENTS
 from bazaar.orchestrator.steps import Episode, Output, ToolError
+from bazaar.tools.client import use
+from bazaar.tools.effects import Call
 
 LOG = logging.getLogger(__name__)
 ROUTER_SECONDS = 1.0
@@ -55,21 +56,18 @@ class ToolsClient:
         key = f"{episode.episode_id}/{step}"
         if fault("effect_key_per_delivery") is not None:
             key = f"{key}/{episode.delivery}"
-        body = {
-            "tenant_id": str(episode.tenant_id),
-            "user_id": episode.user_id,
-            "conversation": episode.conversation,
-            "episode_id": str(episode.episode_id),
-            "key": key,
-            "arguments": arguments,
-        }
+        call = Call(
+            tenant_id=episode.tenant_id,
+            user_id=episode.user_id,
+            conversation=episode.conversation,
+            episode_id=episode.episode_id,
+            key=key,
+            arguments=arguments,
+        )
         try:
-            response = await self._client.post(f"/tools/{tool}", json=body, headers=tracing.headers())
-            response.raise_for_status()
-            result: Output = response.json()
-        except (httpx.HTTPError, json.JSONDecodeError) as error:
+            return await use(self._client, tool, call)
+        except (httpx.HTTPError, ValueError) as error:
             raise ToolError(f"{tool}: {error}") from error
-        return result
 
 
 class Shelf:

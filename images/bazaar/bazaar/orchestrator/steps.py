@@ -176,7 +176,7 @@ async def _retrieve(step: str, episode: Episode, outputs: Outputs, ports: Ports)
 
 
 async def _plan(step: str, episode: Episode, outputs: Outputs, ports: Ports) -> Output:
-    tools = list(AGENTS[outputs["route"]["agent"]].tools)
+    tools = AGENTS[outputs["route"]["agent"]].tools
     if not tools:
         return {"calls": []}
     answer = await ports.model.answer(Prompt(step, episode.step_seed(step), _briefing(episode, outputs), tools))

@@ -66,5 +66,4 @@ def create_router(settings: Settings) -> FastAPI:
 
 def run() -> None:
     """Serve this role until it is told to stop."""
-    settings = Settings.load()
-    serve("router", create_router(settings), settings)
+    serve("router", Settings, create_router)

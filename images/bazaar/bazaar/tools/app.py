@@ -70,5 +70,4 @@ def create_tools(settings: ToolsSettings) -> FastAPI:
 
 def run() -> None:
     """Serve this role until it is told to stop."""
-    settings = ToolsSettings.load()
-    serve("tools", create_tools(settings), settings)
+    serve("tools", ToolsSettings, create_tools)

@@ -5,9 +5,8 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Query
 
 from bazaar.gateway import api
-from bazaar.gateway.access import Servers, caller
+from bazaar.gateway.access import Servers, caller, require_conversation
 from bazaar.gateway.keys import Principal
-from bazaar.problems import Problem
 
 ROUTER = APIRouter(prefix="/v1", tags=["conversations"])
 Reader = Annotated[Principal, Depends(caller("episodes:read"))]
@@ -30,8 +29,7 @@ async def list_messages(
 ) -> api.SaidsOut:
     """What was said in one of the caller's own conversations, oldest first."""
     async with servers.db.tenant(principal.tenant_id) as transaction:
-        if not await transaction.row("find_conversation", user_id=principal.user_id, conversation=conversation):
-            raise Problem("not-found", "you have no such conversation")
+        await require_conversation(transaction, principal, conversation)
         rows = await transaction.rows("list_messages", conversation=conversation, **page.model_dump())
     found = [api.SaidOut(**row._mapping) for row in rows]
     return api.SaidsOut(messages=found, next=found[-1].ordinal if len(found) == page.limit else None)

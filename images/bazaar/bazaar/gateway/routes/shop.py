@@ -6,13 +6,14 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Header
 from starlette.convertors import StringConvertor, register_url_convertor
 
-from bazaar import tracing
 from bazaar.db import Transaction
 from bazaar.faults import fault
 from bazaar.gateway import api, shop
 from bazaar.gateway.access import Connections, Servers, caller
 from bazaar.gateway.keys import Principal
 from bazaar.problems import PROBLEMS, Problem
+from bazaar.tools.client import use
+from bazaar.tools.effects import Call
 
 ROUTER = APIRouter(prefix="/v1", tags=["shop"])
 Reader = Annotated[Principal, Depends(caller("orders:read"))]
@@ -53,15 +54,13 @@ async def get_order(order_number: api.OrderNumber, servers: Servers, principal: 
 @ROUTER.post("/orders", status_code=201)
 async def place_order(order: shop.OrderIn, servers: Servers, principal: Writer, key: Once) -> shop.OrderOut:
     """Order something. Stock is taken at once; payment comes after."""
-    placed = await _command(servers, principal, "place_order", key, order.model_dump())
-    return await get_order(placed["order_number"], servers, principal)
+    return await _changed(servers, principal, "place_order", key, order.model_dump())
 
 
 @ROUTER.post("/orders/{order_number}:cancel")
 async def cancel_order(order_number: api.OrderNumber, servers: Servers, principal: Writer, key: Once) -> shop.OrderOut:
     """Take back an order that is not shipped. Stock is free again, and money that was paid goes back."""
-    await _command(servers, principal, "cancel_order", key, {"order_number": order_number})
-    return await get_order(order_number, servers, principal)
+    return await _changed(servers, principal, "cancel_order", key, {"order_number": order_number})
 
 
 @ROUTER.post("/orders/{order_number}/payments", status_code=201)
@@ -70,15 +69,13 @@ async def pay_order(
 ) -> shop.OrderOut:
     """Pay an order that is placed, as a whole."""
     arguments = {"order_number": order_number, "token": payment.token}
-    await _command(servers, principal, "pay_order", key, arguments)
-    return await get_order(order_number, servers, principal)
+    return await _changed(servers, principal, "pay_order", key, arguments)
 
 
 @ROUTER.post("/orders/{order_number}/refunds", status_code=201)
 async def refund_order(order_number: api.OrderNumber, servers: Servers, principal: Writer, key: Once) -> shop.OrderOut:
     """Give the money for a paid order back, as a whole."""
-    await _command(servers, principal, "refund_order", key, {"order_number": order_number})
-    return await get_order(order_number, servers, principal)
+    return await _changed(servers, principal, "refund_order", key, {"order_number": order_number})
 
 
 @ROUTER.get("/shipments/{tracking_code}")
@@ -113,19 +110,21 @@ async def _order(transaction: Transaction, principal: Principal, order_number: s
     return shop.OrderOut(**row._mapping)
 
 
+async def _changed(
+    servers: Connections, principal: Principal, tool: str, key: str, arguments: dict[str, Any]
+) -> shop.OrderOut:
+    """The order as it is when a tool has changed it."""
+    done = await _command(servers, principal, tool, key, arguments)
+    return await get_order(done["order_number"], servers, principal)
+
+
 async def _command(
     servers: Connections, principal: Principal, tool: str, key: str, arguments: dict[str, Any]
 ) -> dict[str, Any]:
     """Have a tool do something for the caller; gives its result. Raises Problem for what the shop will not do."""
-    body = {
-        "tenant_id": str(principal.tenant_id),
-        "user_id": principal.user_id,
-        "key": f"{principal.user_id}/{key}",
-        "arguments": arguments,
-    }
-    response = await servers.tools.post(f"/tools/{tool}", json=body, headers=tracing.headers())
-    response.raise_for_status()
-    result: dict[str, Any] = response.json()
+    owner = principal.user_id
+    call = Call(tenant_id=principal.tenant_id, user_id=owner, key=f"{owner}/{key}", arguments=arguments)
+    result = await use(servers.tools, tool, call)
     if result["ok"]:
         return result
     code: str = result["code"]

@@ -6,9 +6,8 @@ from fastapi import APIRouter, Depends, Query, WebSocket
 
 from bazaar import streams
 from bazaar.gateway import api
-from bazaar.gateway.access import Servers, caller
+from bazaar.gateway.access import Servers, caller, require_conversation
 from bazaar.gateway.keys import Principal
-from bazaar.problems import Problem
 
 ROUTER = APIRouter(prefix="/v1")
 
@@ -23,8 +22,7 @@ async def stream(
 ) -> None:
     """Each frame after `last_seq` of one of the caller's own conversations. A refusal is a problem, before it opens."""
     async with servers.db.tenant(principal.tenant_id) as transaction:
-        if not await transaction.row("find_conversation", user_id=principal.user_id, conversation=conversation):
-            raise Problem("not-found", "you have no such conversation")
+        await require_conversation(transaction, principal, conversation)
     streams.require_connected(servers.nats)
     await websocket.accept()
     await servers.hub.serve(websocket, principal.tenant_id, conversation, last_seq)
