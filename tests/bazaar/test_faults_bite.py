@@ -14,11 +14,14 @@ import psycopg
 import pytest
 from loopback import Platform, free_port, roles
 from nats.js.errors import NotFoundError
+from pydantic import SecretStr
 from shop import Shop, new_shop
 from test_steps import World, run
 
 from bazaar import faults
-from bazaar.orchestrator.ports import ToolsClient
+from bazaar.db import Database
+from bazaar.orchestrator.llm import ChatModel
+from bazaar.orchestrator.ports import Live
 from bazaar.orchestrator.steps import Episode
 from bazaar.safety.pii import redact_answer
 
@@ -148,17 +151,19 @@ def two_deliveries_order_twice(bazaar: Platform) -> bool:
     async def deliver() -> set[str]:
         headers = {"X-Internal-Key": bazaar.internal_key}
         async with httpx.AsyncClient(base_url=bazaar.urls["tools"], headers=headers, timeout=30) as http:
-            episode_id, history = uuid4(), [{"role": "user", "content": "Buy."}]
-            calls = [
-                ToolsClient(http).call(
-                    Episode(UUID(shop.tenant_id), episode_id, "alice", 1, 7, history, "web", delivery),
-                    "tool-1",
-                    "place_order",
-                    {"sku": "mug", "quantity": 1},
-                )
-                for delivery in (1, 2)
-            ]
-            return {(await call)["order_number"] for call in calls}
+            ports = Live(http, ChatModel(http, ""), http, Database(SecretStr(bazaar.app_dsn), 1))
+            first = Episode(
+                tenant_id=UUID(shop.tenant_id),
+                episode_id=uuid4(),
+                user_id="alice",
+                conversation=1,
+                seed=7,
+                history=[{"role": "user", "content": "Buy."}],
+                channel="web",
+                delivery=1,
+            )
+            deliveries, wanted = (first, first.model_copy(update={"delivery": 2})), {"sku": "mug", "quantity": 1}
+            return {(await ports.call(e, "tool-1", "place_order", wanted))["order_number"] for e in deliveries}
 
     return len(asyncio.run(deliver())) == 2
 

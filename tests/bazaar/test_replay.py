@@ -17,7 +17,6 @@ from pydantic import ValidationError
 from shop import Shop, new_shop
 
 from bazaar.orchestrator.replay import replay
-from bazaar.orchestrator.steps import Ports
 from bazaar.records import ReplayIn, ReplayOut
 
 CONVERSATIONS = [
@@ -45,7 +44,7 @@ def run(record: dict[str, Any], mode: str = "EXACT") -> ReplayOut:
     """Replay in this process, where no port can be asked."""
     nothing: Any = Nothing()
     wish = ReplayIn.model_validate({"record": record, "mode": mode})
-    return asyncio.run(replay(wish, Ports(nothing, nothing, nothing, nothing)))
+    return asyncio.run(replay(wish, nothing))
 
 
 @pytest.fixture(scope="module")

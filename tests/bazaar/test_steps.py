@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from bazaar.orchestrator import steps
 from bazaar.orchestrator.agents import COMPENSATIONS
-from bazaar.orchestrator.llm import Answer, Function, Prompt, Say, Usage
-from bazaar.orchestrator.steps import DONE, FIRST, Episode, Output, Outputs, Ports, ToolError
+from bazaar.orchestrator.llm import Answer, Function, Prompt, Usage
+from bazaar.orchestrator.steps import DONE, FIRST, Episode, Output, Outputs, ToolError
 from bazaar.streams import MAX_DELIVER
 
 NOBODY = UUID(int=0)
@@ -31,7 +31,7 @@ class World:
     async def search(self, episode: Episode) -> Output:
         return {"documents": [], "products": []}
 
-    async def answer(self, prompt: Prompt, say: Say | None = None) -> Answer:
+    async def answer(self, prompt: Prompt) -> Answer:
         self.said = prompt.messages
         calls = [Function(name=name, arguments=text) for name, text in BUY] if prompt.step == "plan" else []
         return Answer("" if calls else "Well.", calls, Usage(prompt_tokens=1, completion_tokens=1))
@@ -53,12 +53,20 @@ class World:
 
 
 async def run(world: World, delivery: int) -> Outputs:
-    episode = Episode(NOBODY, NOBODY, "alice", 1, 7, [{"role": "user", "content": "Buy."}], "web", delivery)
-    ports = Ports(world, world, world, world)
+    episode = Episode(
+        tenant_id=NOBODY,
+        episode_id=NOBODY,
+        user_id="alice",
+        conversation=1,
+        seed=7,
+        history=[{"role": "user", "content": "Buy."}],
+        channel="web",
+        delivery=delivery,
+    )
     outputs: Outputs = {}
     step = FIRST
     for _ in range(20):
-        outputs[step] = await steps.perform(step, episode, outputs, ports)
+        outputs[step] = await steps.perform(step, episode, outputs, world)
         step = steps.following(step, outputs)
         if step == DONE:
             return outputs

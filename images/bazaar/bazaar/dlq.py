@@ -21,7 +21,7 @@ from nats.js import JetStreamContext
 from nats.js.api import RawStreamMsg
 from opentelemetry.trace import SpanKind
 from prometheus_client import Counter
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
+from pydantic import BaseModel, Field, SecretStr, ValidationError
 
 from bazaar import outbox, streams, tracing
 from bazaar.db import Database
@@ -53,10 +53,9 @@ class Advisory(BaseModel):
     deliveries: int
 
 
-class DeadLetter(BaseModel):
+class DeadLetter(BaseModel, extra="forbid"):
     """A message in the DLQ. `task_sequence` is the one that it had in TASKS; `task` is null if it is not a task."""
 
-    model_config = ConfigDict(extra="forbid")
     sequence: int
     subject: str
     reason: str
@@ -66,10 +65,9 @@ class DeadLetter(BaseModel):
     task: Task | None
 
 
-class DeadLetters(BaseModel):
+class DeadLetters(BaseModel, extra="forbid"):
     """A page of the DLQ, oldest first. `following` is the `since` of the next page, or null after the last."""
 
-    model_config = ConfigDict(extra="forbid")
     messages: list[DeadLetter]
     following: int | None
 

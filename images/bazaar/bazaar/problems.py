@@ -16,7 +16,7 @@ import sqlalchemy.exc
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError, ValidationException, WebSocketRequestValidationError
 from fastapi.responses import JSONResponse
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 from starlette.routing import Match
 
@@ -65,18 +65,16 @@ class Problem(HTTPException):
         self.code = code
 
 
-class FieldError(BaseModel):
+class FieldError(BaseModel, extra="forbid"):
     """One field that does not fit."""
 
-    model_config = ConfigDict(extra="forbid")
     where: str
     message: str
 
 
-class ProblemBody(BaseModel):
+class ProblemBody(BaseModel, extra="forbid"):
     """The body of every 4xx and 5xx answer (RFC 9457)."""
 
-    model_config = ConfigDict(extra="forbid")
     type: str
     title: str
     status: int

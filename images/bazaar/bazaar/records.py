@@ -9,7 +9,7 @@ import json
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, Field
 
 Hash = str
 MAX_EXACT = 2**53 - 1
@@ -27,8 +27,8 @@ Integer = Annotated[int, BeforeValidator(is_number)]
 """A number in a body: "1" and true are none, 1.0 is one."""
 
 
-class _Closed(BaseModel):
-    model_config = ConfigDict(extra="forbid")
+class _Closed(BaseModel, extra="forbid"):
+    """What has no more fields than these."""
 
 
 class Inputs(_Closed):

@@ -18,7 +18,7 @@ from nats.aio.msg import Msg
 from nats.js import JetStreamContext
 from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy, RetentionPolicy, StorageType, StreamConfig
 from nats.js.errors import NotFoundError
-from pydantic import BaseModel, ConfigDict, Field, SecretStr
+from pydantic import BaseModel, Field, SecretStr
 
 from bazaar.faults import fault
 
@@ -51,22 +51,20 @@ _STREAMS = (
 )
 
 
-class Task(BaseModel):
+class Task(BaseModel, extra="forbid"):
     """The message on TASKS."""
 
-    model_config = ConfigDict(extra="forbid")
     tenant_id: UUID
     episode_id: UUID
 
 
-class Frame(BaseModel):
+class Frame(BaseModel, extra="forbid"):
     """The message on EVENTS, and what a WebSocket client gets.
 
     `seq` counts the frames of a conversation from 1 without a gap. `data` holds: step {step}, progress {text} (what the
     composing model says next), message {text} (the whole reply), ended {state}; started nothing.
     """
 
-    model_config = ConfigDict(extra="forbid")
     seq: int = Field(ge=1)
     type: Literal["started", "step", "progress", "message", "ended"]
     episode_id: UUID
@@ -78,10 +76,9 @@ def task_subject(arm: str) -> str:
     return f"tasks.{arm}.message"
 
 
-class AuditHead(BaseModel):
+class AuditHead(BaseModel, extra="forbid"):
     """The message on EVENTS that pins the audit chain of a tenant: the hash (hex) of its entry `sequence`."""
 
-    model_config = ConfigDict(extra="forbid")
     tenant_id: UUID
     sequence: int
     hash: str

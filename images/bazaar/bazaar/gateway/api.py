@@ -10,7 +10,6 @@ from pydantic import (
     AwareDatetime,
     BaseModel,
     BeforeValidator,
-    ConfigDict,
     Field,
     model_validator,
 )
@@ -54,10 +53,8 @@ class Channel(StrEnum):
     PHONE = "phone"
 
 
-class Model(BaseModel):
+class Model(BaseModel, extra="forbid"):
     """A closed object."""
-
-    model_config = ConfigDict(extra="forbid")
 
 
 class QuotaIn(Model):

@@ -7,16 +7,15 @@ import asyncio
 import re
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, Field
 from starlette.types import Receive
 
 _DIRECTIVE = re.compile(r"\[\[(hold|stream|error|hang|truncate|malformed)((?: +[\w.=-]+)*) *\]\]\n?")
 
 
-class Directive(BaseModel):
+class Directive(BaseModel, extra="forbid"):
     """One direction. A parameter that is unknown or out of bounds raises ValidationError."""
 
-    model_config = ConfigDict(extra="forbid")
     name: str
     argument: str = ""
     """The key of a hold, the status of an error."""

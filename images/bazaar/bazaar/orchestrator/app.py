@@ -25,9 +25,9 @@ from bazaar.db import Database
 from bazaar.faults import fault
 from bazaar.orchestrator.llm import ChatModel, ModelError
 from bazaar.orchestrator.machine import Machine
-from bazaar.orchestrator.ports import RouterClient, Shelf, ToolsClient
+from bazaar.orchestrator.ports import Live
 from bazaar.orchestrator.replay import replay
-from bazaar.orchestrator.steps import Ports, ToolError
+from bazaar.orchestrator.steps import ToolError
 from bazaar.records import Record, ReplayIn, ReplayOut
 from bazaar.server import serve
 from bazaar.settings import DatabaseSettings
@@ -108,7 +108,7 @@ def create_orchestrator(settings: OrchestratorSettings) -> FastAPI:
     """The orchestrator's application: probes, metrics and replays beside the workers."""
     client: Client
     machine: Machine
-    ports: Ports
+    ports: Live
     db = Database(settings.app_dsn, settings.pool_size)
     workers: list[asyncio.Task[None]] = []
 
@@ -122,8 +122,7 @@ def create_orchestrator(settings: OrchestratorSettings) -> FastAPI:
             httpx.AsyncClient(base_url=settings.router_url) as router,
             httpx.AsyncClient(timeout=CALL_SECONDS, base_url=settings.tools_url, headers=key) as tools,
         ):
-            chat = ChatModel(model, settings.model_url)
-            ports = Ports(RouterClient(router), chat, ToolsClient(tools), Shelf(db))
+            ports = Live(router, ChatModel(model, settings.model_url), tools, db)
             machine = Machine(db, js, ports)
             handle = Worker(machine).handle
             workers.extend(

@@ -85,6 +85,8 @@ class Prompt:
     tools: list[dict[str, Any]] = field(default_factory=list)
     schema: dict[str, Any] | None = None
     """JSON schema of the answer, or None for prose."""
+    aloud: bool = False
+    """Whether the customer hears the answer as it comes. It is no part of the request."""
 
     def body(self) -> dict[str, Any]:
         """The body of the request."""

@@ -20,6 +20,7 @@ from bazaar.faults import fault
 from bazaar.frames import EPISODES, Frames, last_frame, publish_end
 from bazaar.orchestrator import steps
 from bazaar.orchestrator.llm import MODE
+from bazaar.orchestrator.ports import Live
 from bazaar.orchestrator.record import Recorder, inputs_of
 from bazaar.orchestrator.steps import DONE, FIRST, Episode, Output, Outputs, Ports
 from bazaar.problems import Problem
@@ -36,7 +37,7 @@ class _Overtaken(Exception):
 class Machine:
     """Runs episodes to their end."""
 
-    def __init__(self, db: Database, js: JetStreamContext, ports: Ports) -> None:
+    def __init__(self, db: Database, js: JetStreamContext, ports: Live) -> None:
         self._db, self._js, self._ports = db, js, ports
 
     async def run(self, tenant_id: UUID, episode_id: UUID, delivery: int) -> None:
@@ -93,8 +94,8 @@ class Machine:
                 if early:
                     promised = Step(step=step, calls=[], output={"ok": True}, state=state)
                     await self._checkpoint(episode, promised, {**outputs, step: promised.output}, frames.count)
-                recorder = Recorder(self._ports)
-                output = outputs[step] = await self._perform(step, episode, outputs, recorder.ports(frames.say))
+                recorder = Recorder(self._ports, frames.say)
+                output = outputs[step] = await self._perform(step, episode, outputs, recorder)
                 states[step] = state_after(state, step, recorder.calls, output)
                 await frames.settle()
                 if not early:
@@ -155,12 +156,12 @@ async def _load(transaction: Transaction, tenant_id: UUID, row: Row[Any], delive
     """An episode as its steps see it, from a row of `load_episode`."""
     history = await transaction.rows("load_history", conversation=row.conversation, episode_id=row.episode_id)
     return Episode(
-        tenant_id,
-        row.episode_id,
-        row.user_id,
-        row.conversation,
-        row.seed,
-        [{"role": m.role, "content": m.content} for m in reversed(history)],
-        history[0].channel,
-        delivery,
+        tenant_id=tenant_id,
+        episode_id=row.episode_id,
+        user_id=row.user_id,
+        conversation=row.conversation,
+        seed=row.seed,
+        history=[{"role": m.role, "content": m.content} for m in reversed(history)],
+        channel=history[0].channel,
+        delivery=delivery,
     )

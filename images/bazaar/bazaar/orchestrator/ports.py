@@ -10,6 +10,7 @@ from bazaar import retrieval, tracing
 from bazaar.db import Database
 from bazaar.faults import fault
 from bazaar.orchestrator.agents import AGENTS
+from bazaar.orchestrator.llm import Answer, ChatModel, Prompt, Say
 from bazaar.orchestrator.steps import Episode, Output, ToolError
 from bazaar.tools.client import use
 from bazaar.tools.effects import Call
@@ -27,29 +28,26 @@ class _Decision(BaseModel):
     model_version: str
 
 
-class RouterClient:
-    """The router role."""
+class Live:
+    """The ports of running episodes: the router and the tools by HTTP, the model, and the database."""
 
-    def __init__(self, client: httpx.AsyncClient) -> None:
-        self._client = client
+    def __init__(self, router: httpx.AsyncClient, model: ChatModel, tools: httpx.AsyncClient, db: Database) -> None:
+        self._router, self._model, self._tools, self._db = router, model, tools, db
 
     async def decide(self, text: str) -> Output | None:
         """Ask for the agent of a text; None if there is no usable answer within ROUTER_SECONDS."""
         try:
             async with asyncio.timeout(ROUTER_SECONDS):
-                response = await self._client.post("/route", json={"text": text}, headers=tracing.headers())
+                response = await self._router.post("/route", json={"text": text}, headers=tracing.headers())
             decision = _Decision.model_validate_json(response.raise_for_status().content)
         except (httpx.HTTPError, ValidationError, TimeoutError) as error:
             LOG.warning("the router does not answer, so the model decides: %s", type(error).__name__)
             return None
         return decision.model_dump() if decision.agent in AGENTS else None
 
-
-class ToolsClient:
-    """The tools role."""
-
-    def __init__(self, client: httpx.AsyncClient) -> None:
-        self._client = client
+    async def answer(self, prompt: Prompt, say: Say | None = None) -> Answer:
+        """Ask the model; `say` hears its prose as it comes. Raises ModelError."""
+        return await self._model.answer(prompt, say)
 
     async def call(self, episode: Episode, step: str, tool: str, arguments: Output) -> Output:
         """Call a tool under the effect key of the step. Raises ToolError."""
@@ -65,16 +63,9 @@ class ToolsClient:
             arguments=arguments,
         )
         try:
-            return await use(self._client, tool, call)
+            return await use(self._tools, tool, call)
         except (httpx.HTTPError, ValueError) as error:
             raise ToolError(f"{tool}: {error}") from error
-
-
-class Shelf:
-    """Documents and products in the database."""
-
-    def __init__(self, db: Database) -> None:
-        self._db = db
 
     async def search(self, episode: Episode) -> Output:
         """Passages near the topic that the episode's user may read, and the products."""

@@ -1,13 +1,13 @@
 """The recorder: it stands between a step and its ports, and keeps what passes."""
 
 from collections.abc import Awaitable, Callable
-from dataclasses import asdict
 from typing import Any, Literal
 
 from pydantic import TypeAdapter
 
 from bazaar.orchestrator.llm import Answer, Prompt, Say
-from bazaar.orchestrator.steps import Episode, Output, Ports, ToolError
+from bazaar.orchestrator.ports import Live
+from bazaar.orchestrator.steps import Episode, Output, ToolError
 from bazaar.records import Call, Inputs, digest
 
 _ANSWER = TypeAdapter(Answer)
@@ -15,31 +15,28 @@ _ANSWER = TypeAdapter(Answer)
 
 def inputs_of(episode: Episode) -> Inputs:
     """What of an episode its record holds: all but the delivery, which is no part of what it is."""
-    return Inputs.model_validate({k: v for k, v in asdict(episode).items() if k != "delivery"})
+    return Inputs.model_validate(episode.model_dump(exclude={"delivery"}))
 
 
 class Recorder:
-    """All ports in one; what was asked and answered is in `calls`."""
+    """Ports that ask the live ones; what was asked and answered is in `calls`, and `say` hears what is aloud."""
 
-    def __init__(self, live: Ports) -> None:
-        self._live = live
+    def __init__(self, live: Live, say: Say | None = None) -> None:
+        self._live, self._say = live, say
         self.calls: list[Call] = []
-
-    def ports(self, say: Say) -> Ports:
-        """The ports of a step, all of them the recorder; `say` hears the reply."""
-        return Ports(self, self, self, self, say)
 
     async def decide(self, text: str) -> Output | None:
         """Ask the router."""
         asked = {"text": text}
-        decision: Output | None = await self._pass("router", asked, asked, lambda: self._live.router.decide(text))
+        decision: Output | None = await self._pass("router", asked, asked, lambda: self._live.decide(text))
         return decision
 
-    async def answer(self, prompt: Prompt, say: Say | None = None) -> Answer:
+    async def answer(self, prompt: Prompt) -> Answer:
         """Ask the model."""
 
         async def ask() -> Any:
-            return _ANSWER.dump_python(await self._live.model.answer(prompt, say), mode="json")
+            answer = await self._live.answer(prompt, self._say if prompt.aloud else None)
+            return _ANSWER.dump_python(answer, mode="json")
 
         asked = {"step": prompt.step, "seed": prompt.seed}
         return _ANSWER.validate_python(await self._pass("model", asked, prompt.body(), ask))
@@ -47,7 +44,7 @@ class Recorder:
     async def search(self, episode: Episode) -> Output:
         """Ask the retriever."""
         asked = {"user_id": episode.user_id, "topic": episode.topic}
-        found: Output = await self._pass("retriever", asked, asked, lambda: self._live.retriever.search(episode))
+        found: Output = await self._pass("retriever", asked, asked, lambda: self._live.search(episode))
         return found
 
     async def call(self, episode: Episode, step: str, tool: str, arguments: Output) -> Output:
@@ -55,7 +52,7 @@ class Recorder:
 
         async def ask() -> Output | None:
             try:
-                return await self._live.tools.call(episode, step, tool, arguments)
+                return await self._live.call(episode, step, tool, arguments)
             except ToolError:
                 return None
 

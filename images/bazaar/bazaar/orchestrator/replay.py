@@ -16,9 +16,10 @@ from typing_extensions import override
 from bazaar.faults import fault
 from bazaar.orchestrator import steps
 from bazaar.orchestrator.agents import AGENTS
-from bazaar.orchestrator.llm import Answer, ModelError, Prompt, Say
+from bazaar.orchestrator.llm import Answer, ModelError, Prompt
+from bazaar.orchestrator.ports import Live
 from bazaar.orchestrator.record import Recorder
-from bazaar.orchestrator.steps import DONE, FIRST, Episode, Outputs, Ports
+from bazaar.orchestrator.steps import DONE, FIRST, Episode, Outputs
 from bazaar.problems import Problem
 from bazaar.records import (
     Call,
@@ -46,13 +47,13 @@ class Unrecorded(Exception):
 class Player(Recorder):
     """Ports that answer from a record; what passes is kept, as in the original."""
 
-    def __init__(self, wish: ReplayIn, live: Ports) -> None:
+    def __init__(self, wish: ReplayIn, live: Live) -> None:
         super().__init__(live)
         self._mode, self._left = wish.mode, [call for step in wish.record.steps for call in step.calls]
         self._prompts = {AGENTS[name].prompt: text for name, text in wish.config.agents.items()}
 
     @override
-    async def answer(self, prompt: Prompt, say: Say | None = None) -> Answer:
+    async def answer(self, prompt: Prompt) -> Answer:
         messages = [
             m | {"content": self._prompts[m["content"]]} if m.get("content") in self._prompts else m
             for m in prompt.messages
@@ -80,7 +81,7 @@ class Player(Recorder):
         return f"{call.port} {call.asked.get('tool')}"
 
 
-async def replay(wish: ReplayIn, live: Ports) -> ReplayOut:
+async def replay(wish: ReplayIn, live: Live) -> ReplayOut:
     """Run a record again and compare as its mode asks. Of `live` only the model is asked, and not for EXACT.
 
     Raises Problem `refused` for a configuration that does not fit, `unavailable` if the model does not answer.
@@ -96,20 +97,19 @@ async def replay(wish: ReplayIn, live: Ports) -> ReplayOut:
     return ReplayOut(equal=difference is None, steps=steps_out, first_difference=difference)
 
 
-async def _run(wish: ReplayIn, live: Ports) -> tuple[list[Step], Difference | None]:
+async def _run(wish: ReplayIn, live: Live) -> tuple[list[Step], Difference | None]:
     """The steps that came out, and why there are no more if one broke."""
     inputs = wish.record.inputs
     # A tool that did not answer is in a record only if it was the last delivery.
-    episode = Episode(**inputs.model_dump(), delivery=MAX_DELIVER)
-    if wish.config.seed is not None:
-        episode = replace(episode, seed=wish.config.seed)
+    seed = inputs.seed if wish.config.seed is None else wish.config.seed
+    episode = Episode.model_validate(inputs.model_dump() | {"seed": seed, "delivery": MAX_DELIVER})
     outputs: Outputs = {}
     done: list[Step] = []
     player, state, step = Player(wish, live), state_before(inputs), FIRST
     while step != DONE and len(done) < MAX_STEPS:
         passed = len(player.calls)
         try:
-            output = outputs[step] = await steps.perform(step, episode, outputs, player.ports(live.say))
+            output = outputs[step] = await steps.perform(step, episode, outputs, player)
             following = steps.following(step, outputs)
         except Problem:
             raise

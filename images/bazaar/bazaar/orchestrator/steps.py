@@ -15,14 +15,13 @@ import hashlib
 import json
 import random
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Protocol
-from uuid import UUID
 
 from bazaar.faults import fault
 from bazaar.orchestrator.agents import AGENTS, COMPENSATIONS, MAX_CALLS, ROUTE_PROMPT, ROUTE_SCHEMA
-from bazaar.orchestrator.llm import Answer, ModelError, Prompt, Say, json_object
+from bazaar.orchestrator.llm import Answer, ModelError, Prompt, json_object
+from bazaar.records import Inputs
 from bazaar.safety.pii import redact_answer
 from bazaar.streams import MAX_DELIVER
 
@@ -37,18 +36,9 @@ class ToolError(Exception):
     """The tools did not answer; calling again may help."""
 
 
-@dataclass(frozen=True)
-class Episode:
-    """An episode as its steps see it."""
+class Episode(Inputs, frozen=True):
+    """An episode as its steps see it: what it starts from, and the attempt."""
 
-    tenant_id: UUID
-    episode_id: UUID
-    user_id: str
-    conversation: int
-    seed: int
-    history: list[dict[str, str]]
-    """Chat messages up to and with the one to be answered, oldest first."""
-    channel: str
     delivery: int
     """Which delivery of its task this is, from 1. Only a tool that does not answer makes a difference of it."""
 
@@ -69,52 +59,27 @@ class Episode:
         return int.from_bytes(hashlib.sha256(text.encode()).digest()[:4])
 
 
-class Model(Protocol):
-    """The language model."""
+class Ports(Protocol):
+    """All that a step may ask."""
 
-    async def answer(self, prompt: Prompt, say: Say | None = None) -> Answer:
-        """Ask; `say` hears the parts of the answer as they come. Raises ModelError."""
+    async def decide(self, text: str) -> Output | None:
+        """Ask a classifier that is cheaper than the model: {"agent": str, "exit": bool, "model_version": str}.
+
+        `exit` is false if it is not sure; None: no answer.
+        """
         ...
 
+    async def search(self, episode: Episode) -> Output:
+        """Look up documents on the topic, and the products."""
+        ...
 
-class Tools(Protocol):
-    """What agents may do to the shop."""
+    async def answer(self, prompt: Prompt) -> Answer:
+        """Ask the language model. Raises ModelError."""
+        ...
 
     async def call(self, episode: Episode, step: str, tool: str, arguments: Output) -> Output:
         """Call a tool; episode and step name the effect. Gives {"ok": bool, ...}. Raises ToolError."""
         ...
-
-
-class Router(Protocol):
-    """A classifier that is cheaper than the model."""
-
-    async def decide(self, text: str) -> Output | None:
-        """{"agent": str, "exit": bool, "model_version": str}; `exit` is false if it is not sure. None: no answer."""
-        ...
-
-
-class Retriever(Protocol):
-    """What the shop knows."""
-
-    async def search(self, episode: Episode) -> Output:
-        """Documents on the topic, and the products."""
-        ...
-
-
-async def _nobody(part: str) -> None:
-    """Nobody listens."""
-
-
-@dataclass(frozen=True)
-class Ports:
-    """All that a step may ask."""
-
-    router: Router
-    model: Model
-    tools: Tools
-    retriever: Retriever
-    say: Say = _nobody
-    """Hears the reply as it comes."""
 
 
 def following(step: str, outputs: Outputs) -> str:
@@ -159,11 +124,11 @@ async def perform(step: str, episode: Episode, outputs: Outputs, ports: Ports) -
 
 async def _route(step: str, episode: Episode, outputs: Outputs, ports: Ports) -> Output:
     drawn = {} if fault("random_step") is None else {"sample": random.random()}  # noqa: S311 - a planted fault
-    decision = await ports.router.decide(episode.question)
+    decision = await ports.decide(episode.question)
     if decision and decision["exit"]:
         return {"agent": decision["agent"], "exit": "early", **drawn}
     messages = [{"role": "system", "content": ROUTE_PROMPT}, *episode.history]
-    answer = await ports.model.answer(Prompt(step, episode.step_seed(step), messages, schema=ROUTE_SCHEMA))
+    answer = await ports.answer(Prompt(step, episode.step_seed(step), messages, schema=ROUTE_SCHEMA))
     agent = json_object(answer.text, step).get("agent")
     if agent not in AGENTS:
         raise ModelError(f"route: no agent {agent!r}")
@@ -172,14 +137,14 @@ async def _route(step: str, episode: Episode, outputs: Outputs, ports: Ports) ->
 
 
 async def _retrieve(step: str, episode: Episode, outputs: Outputs, ports: Ports) -> Output:
-    return await ports.retriever.search(episode)
+    return await ports.search(episode)
 
 
 async def _plan(step: str, episode: Episode, outputs: Outputs, ports: Ports) -> Output:
     tools = AGENTS[outputs["route"]["agent"]].tools
     if not tools:
         return {"calls": []}
-    answer = await ports.model.answer(Prompt(step, episode.step_seed(step), _briefing(episode, outputs), tools))
+    answer = await ports.answer(Prompt(step, episode.step_seed(step), _briefing(episode, outputs), tools))
     offered = {tool["name"] for tool in tools}
     strangers = sorted({call.name for call in answer.calls} - offered)
     if strangers or len(answer.calls) > MAX_CALLS:
@@ -193,7 +158,7 @@ async def _tool(step: str, episode: Episode, outputs: Outputs, ports: Ports) -> 
     number, tool = int(step.removeprefix("tool-")), tool_of(step, outputs)
     assert tool is not None
     try:
-        return await ports.tools.call(episode, step, tool, _arguments(outputs, number))
+        return await ports.call(episode, step, tool, _arguments(outputs, number))
     except ToolError:
         if episode.delivery >= MAX_DELIVER and _undo_from(outputs, number - 1) != "compose":
             return {"ok": False, "code": UNKNOWN}
@@ -204,7 +169,7 @@ async def _undo(step: str, episode: Episode, outputs: Outputs, ports: Ports) -> 
     number, tool = int(step.removeprefix("undo-")), tool_of(step, outputs)
     assert tool is not None
     of = outputs[f"tool-{number}"].get("order_number") or _arguments(outputs, number)["order_number"]
-    return await ports.tools.call(episode, step, tool, {"order_number": of})
+    return await ports.call(episode, step, tool, {"order_number": of})
 
 
 def _arguments(outputs: Outputs, number: int) -> Output:
@@ -232,7 +197,7 @@ async def _compose(step: str, episode: Episode, outputs: Outputs, ports: Ports) 
             {"role": "assistant", "tool_calls": [{"id": name, "type": "function", "function": function}]},
             {"role": "tool", "tool_call_id": name, "content": json.dumps(outputs[name], sort_keys=True)},
         ]
-    answer = await ports.model.answer(Prompt(step, episode.step_seed(step), messages), ports.say)
+    answer = await ports.answer(Prompt(step, episode.step_seed(step), messages, aloud=True))
     if not answer.text:
         raise ModelError("compose: the answer is empty")
     return {"text": redact_answer(answer.text), "usage": answer.usage.model_dump()}

@@ -3,7 +3,7 @@
 from typing import Annotated
 
 from fastapi import FastAPI
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, Field
 
 from bazaar.router.classifier import Classifier
 from bazaar.server import serve
@@ -11,10 +11,9 @@ from bazaar.settings import Settings
 from bazaar.web import create_app
 
 
-class RouteIn(BaseModel):
+class RouteIn(BaseModel, extra="forbid"):
     """A message."""
 
-    model_config = ConfigDict(extra="forbid")
     text: Annotated[str, Field(max_length=10_240)]
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Annotated, Any
 from uuid import UUID, uuid4
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, Field
 
 from bazaar.db import Database, Transaction
 from bazaar.faults import fault
@@ -18,16 +18,13 @@ from bazaar.safety import audit, pii
 Result = dict[str, Any]
 
 
-class Arguments(BaseModel):
+class Arguments(BaseModel, extra="forbid"):
     """What a tool is called with."""
 
-    model_config = ConfigDict(extra="forbid")
 
-
-class Call(BaseModel):
+class Call(BaseModel, extra="forbid"):
     """A tool call of an episode, or of a user's command (then it has no episode and no conversation)."""
 
-    model_config = ConfigDict(extra="forbid")
     tenant_id: UUID
     user_id: Annotated[str, Field(max_length=64)]
     conversation: int | None = None
