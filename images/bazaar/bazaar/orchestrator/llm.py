@@ -9,7 +9,7 @@ from typing import Any
 import httpx
 from opentelemetry.trace import SpanKind
 from prometheus_client import Counter
-from pydantic import BaseModel, ValidationError
+from pydantic import AliasChoices, BaseModel, Field, ValidationError
 
 from bazaar import tracing
 
@@ -41,15 +41,6 @@ class ToolCall(BaseModel):
     function: Function
 
 
-class _ReplyMessage(BaseModel):
-    content: str | None = None
-    tool_calls: list[ToolCall] = []
-
-
-class _Choice(BaseModel):
-    message: _ReplyMessage
-
-
 class Usage(BaseModel):
     """What an answer cost, in tokens."""
 
@@ -57,21 +48,19 @@ class Usage(BaseModel):
     completion_tokens: int
 
 
-class _Completion(BaseModel):
-    choices: list[_Choice]
-    usage: Usage
-
-
-class _Delta(BaseModel):
+class _Said(BaseModel):
     content: str | None = None
+    tool_calls: list[ToolCall] = []
 
 
-class _ChunkChoice(BaseModel):
-    delta: _Delta
+class _Choice(BaseModel):
+    said: _Said = Field(validation_alias=AliasChoices("message", "delta"))
 
 
-class _Chunk(BaseModel):
-    choices: list[_ChunkChoice]
+class _Completion(BaseModel):
+    """A whole one, or a chunk of one: then only the last tells the usage."""
+
+    choices: list[_Choice]
     usage: Usage | None = None
 
 
@@ -143,9 +132,9 @@ class ChatModel:
             completion = _Completion.model_validate_json(response.content)
         except (httpx.HTTPError, ValidationError) as error:
             raise ModelError(f"{prompt.step}: {error}") from error
-        if not completion.choices:
-            raise ModelError(f"{prompt.step}: the completion has no choices")
-        message = completion.choices[0].message
+        if not completion.choices or not completion.usage:
+            raise ModelError(f"{prompt.step}: the completion has no choices or no usage")
+        message = completion.choices[0].said
         return _counted(Answer(message.content or "", [c.function for c in message.tool_calls], completion.usage))
 
     async def stream(self, prompt: Prompt) -> AsyncIterator[str | Answer]:
@@ -159,9 +148,9 @@ class ChatModel:
                     if data == b"[DONE]":
                         done = True
                         continue
-                    chunk = _Chunk.model_validate_json(data)
+                    chunk = _Completion.model_validate_json(data)
                     usage = chunk.usage or usage
-                    for part in (choice.delta.content for choice in chunk.choices):
+                    for part in (choice.said.content for choice in chunk.choices):
                         if part:
                             text += part
                             yield part

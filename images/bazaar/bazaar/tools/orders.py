@@ -68,7 +68,8 @@ async def pay(transaction: Transaction, call: Call, payment: PayOrder) -> Done:
     """Take the money for an order that is placed."""
     if payment.token == "tok_declined":  # noqa: S105 - the name of a token, as test modes of payment providers have
         raise Refused("payment-declined")
-    number, order = await _locked(transaction, call, payment)
+    order = await _locked(transaction, call, payment)
+    number = order.order_number
     if order.status != "placed":
         raise Refused(f"order-{order.status}", order_number=number)
     total = order.total_cents
@@ -81,7 +82,8 @@ async def pay(transaction: Transaction, call: Call, payment: PayOrder) -> Done:
 
 async def ship(transaction: Transaction, call: Call, shipment: ShipOrder) -> Done:
     """Send a paid order on its way, if its product is sold to that country."""
-    number, order = await _locked(transaction, call, shipment)
+    order = await _locked(transaction, call, shipment)
+    number = order.order_number
     product = await transaction.row("find_product", sku=order.sku)
     if product is None or (product.ships_to and shipment.country not in product.ships_to):
         raise Refused("not-shipped-there", order_number=number, country=shipment.country)
@@ -97,7 +99,8 @@ async def ship(transaction: Transaction, call: Call, shipment: ShipOrder) -> Don
 
 async def cancel(transaction: Transaction, call: Call, which: OneOrder) -> Done:
     """Take an order back that is not shipped; money that came for it goes back."""
-    number, order = await _locked(transaction, call, which)
+    order = await _locked(transaction, call, which)
+    number = order.order_number
     if order.status in ("shipped", "cancelled"):
         raise Refused(f"order-{order.status}", order_number=number)
     if order.status == "paid":
@@ -113,7 +116,8 @@ async def cancel(transaction: Transaction, call: Call, which: OneOrder) -> Done:
 
 async def refund(transaction: Transaction, call: Call, which: OneOrder) -> Done:
     """Give the money for an order back. Goods that are not on their way stay in the shop."""
-    number, order = await _locked(transaction, call, which)
+    order = await _locked(transaction, call, which)
+    number = order.order_number
     if order.status not in ("paid", "shipped"):
         raise Refused("order-not-paid" if order.status == "placed" else f"order-{order.status}", order_number=number)
     total = order.total_cents
@@ -129,32 +133,20 @@ async def refund(transaction: Transaction, call: Call, which: OneOrder) -> Done:
 
 async def track(transaction: Transaction, call: Call, which: OneOrder) -> Done:
     """Look an order up."""
-    number = await own_number(transaction, call, which)
-    found = await transaction.row("find_order", user_id=call.user_id, order_number=number)
+    found = await transaction.row("find_order", user_id=call.user_id, order_number=which.order_number)
     if fault("tracking_other_order") is not None:
-        found = await transaction.row("find_order_of_others", order_number=number) or found
+        own = found.order_number if found else ""
+        found = await transaction.row("find_order_of_others", order_number=own) or found
     if found is None:
         raise Refused("no-such-order")
     return Done({"ok": True, **found._mapping})
 
 
-async def own_number(transaction: Transaction, call: Call, which: OneOrder) -> str:
-    """The number of the order that is meant. Raises Refused if the caller has none."""
-    if which.order_number is not None:
-        return which.order_number
-    latest = await transaction.row("find_latest_order", user_id=call.user_id)
-    if latest is None:
-        raise Refused("no-such-order")
-    number: str = latest.order_number
-    return number
-
-
-async def _locked(transaction: Transaction, call: Call, which: OneOrder) -> tuple[str, Row[Any]]:
-    number = await own_number(transaction, call, which)
-    order = await transaction.row("lock_order", user_id=call.user_id, order_number=number)
+async def _locked(transaction: Transaction, call: Call, which: OneOrder) -> Row[Any]:
+    order = await transaction.row("lock_order", user_id=call.user_id, order_number=which.order_number)
     if order is None:
         raise Refused("no-such-order")
-    return number, order
+    return order
 
 
 async def _give_back(transaction: Transaction, number: str, cents: int) -> None:

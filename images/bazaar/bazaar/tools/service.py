@@ -70,10 +70,10 @@ async def convert(transaction: Transaction, call: Call, which: OneLead) -> Done:
 
 async def notify(transaction: Transaction, call: Call, which: orders.OneOrder) -> Done:
     """Promise to tell the customer when an order is delivered."""
-    number = await orders.own_number(transaction, call, which)
-    if await transaction.row("find_order", user_id=call.user_id, order_number=number) is None:
+    order = await transaction.row("find_order", user_id=call.user_id, order_number=which.order_number)
+    if order is None:
         raise Refused("no-such-order")
-    promise = {"order_number": number, "event": "delivery"}
+    promise = {"order_number": order.order_number, "event": "delivery"}
     await transaction.run("insert_notification", effect_key=call.key, user_id=call.user_id, **promise)
     return Done({"ok": True, **promise})
 
@@ -86,13 +86,9 @@ async def hand_off(transaction: Transaction, call: Call, request: HandOff) -> Do
 
 
 async def _locked(transaction: Transaction, call: Call, which: OneLead, stage: str) -> Row[Any]:
-    number = which.lead_number
-    if number is None:
-        latest = await transaction.row("find_latest_lead", user_id=call.user_id)
-        number = latest.lead_number if latest else ""
-    lead = await transaction.row("lock_lead", user_id=call.user_id, lead_number=number)
+    lead = await transaction.row("lock_lead", user_id=call.user_id, lead_number=which.lead_number)
     if lead is None:
         raise Refused("no-such-lead")
     if lead.stage != stage:
-        raise Refused(f"lead-{lead.stage}", lead_number=number)
+        raise Refused(f"lead-{lead.stage}", lead_number=lead.lead_number)
     return lead

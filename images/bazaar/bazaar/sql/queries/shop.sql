@@ -16,15 +16,15 @@ ORDER BY o.order_number
 LIMIT 100;
 
 -- name: find_order
+-- Without a number, the user's latest.
 SELECT o.order_number, o.sku, o.quantity, o.total_cents, o.status, s.tracking_code, s.status AS shipment_status
 FROM orders o JOIN shipments s USING (tenant_id, order_number)
-WHERE o.tenant_id = :tenant_id AND o.user_id = :user_id AND o.order_number = :order_number;
-
--- name: find_latest_order
-SELECT order_number FROM orders
-WHERE tenant_id = :tenant_id AND user_id = :user_id
-ORDER BY created_at DESC, order_number DESC
-LIMIT 1;
+WHERE o.tenant_id = :tenant_id AND o.user_id = :user_id AND o.order_number = coalesce(cast(:order_number AS text), (
+  SELECT order_number FROM orders
+  WHERE tenant_id = :tenant_id AND user_id = :user_id
+  ORDER BY created_at DESC, order_number DESC
+  LIMIT 1
+));
 
 -- name: find_order_of_others
 SELECT o.order_number, o.sku, o.quantity, o.total_cents, o.status, s.tracking_code, s.status AS shipment_status
@@ -34,8 +34,14 @@ ORDER BY o.created_at DESC, o.order_number DESC
 LIMIT 1;
 
 -- name: lock_order
-SELECT sku, quantity, total_cents, status FROM orders
-WHERE tenant_id = :tenant_id AND user_id = :user_id AND order_number = :order_number
+-- Without a number, the user's latest.
+SELECT order_number, sku, quantity, total_cents, status FROM orders
+WHERE tenant_id = :tenant_id AND user_id = :user_id AND order_number = coalesce(cast(:order_number AS text), (
+  SELECT order_number FROM orders
+  WHERE tenant_id = :tenant_id AND user_id = :user_id
+  ORDER BY created_at DESC, order_number DESC
+  LIMIT 1
+))
 FOR UPDATE;
 
 -- name: list_products
@@ -109,16 +115,16 @@ SELECT count(*) AS number FROM leads WHERE tenant_id = :tenant_id AND lead_numbe
 INSERT INTO leads (tenant_id, lead_number, user_id, sku) VALUES (:tenant_id, :lead_number, :user_id, :sku);
 
 -- name: lock_lead
+-- Without a number, the user's latest.
 SELECT l.lead_number, l.sku, l.quantity, l.stage, p.name, p.price_cents
 FROM leads l JOIN products p USING (tenant_id, sku)
-WHERE l.tenant_id = :tenant_id AND l.user_id = :user_id AND l.lead_number = :lead_number
+WHERE l.tenant_id = :tenant_id AND l.user_id = :user_id AND l.lead_number = coalesce(cast(:lead_number AS text), (
+  SELECT lead_number FROM leads
+  WHERE tenant_id = :tenant_id AND user_id = :user_id
+  ORDER BY created_at DESC, lead_number DESC
+  LIMIT 1
+))
 FOR UPDATE OF l;
-
--- name: find_latest_lead
-SELECT lead_number FROM leads
-WHERE tenant_id = :tenant_id AND user_id = :user_id
-ORDER BY created_at DESC, lead_number DESC
-LIMIT 1;
 
 -- name: list_leads
 SELECT lead_number, sku, stage, quantity FROM leads
