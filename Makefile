@@ -41,7 +41,7 @@ test: verify unit e2e ## everything, from nothing: checks, unit tests, cluster, 
 verify: $(STAMP) ## static checks: ruff, mypy, import contracts, generated files
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
-	$(VENV)/bin/mypy --exclude '^tests/(bazaar|matrix)/' operator cluster tests
+	MYPYPATH=images/bazaar $(VENV)/bin/mypy --exclude '^tests/(bazaar|matrix)/' operator cluster tests
 	@# The folder tests/bazaar and the package bazaar have one name, so they are looked at apart.
 	MYPYPATH=images/bazaar:tests/bazaar:tests $(VENV)/bin/mypy images/bazaar/bazaar images/bazaar/cards.py tests/bazaar tests/matrix
 	MYPYPATH=images/cassette $(VENV)/bin/mypy images/cassette/cassette

@@ -12,8 +12,7 @@ from bazaar.faults import fault
 from bazaar.orchestrator.agents import AGENTS
 from bazaar.orchestrator.llm import Answer, ChatModel, Prompt, Say
 from bazaar.orchestrator.steps import Episode, Output, ToolError
-from bazaar.tools.client import use
-from bazaar.tools.effects import Call
+from bazaar.toolcalls import Call, use
 
 LOG = logging.getLogger(__name__)
 ROUTER_SECONDS = 1.0

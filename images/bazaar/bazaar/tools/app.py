@@ -10,8 +10,9 @@ from bazaar.db import Database
 from bazaar.problems import Problem
 from bazaar.server import serve
 from bazaar.settings import DatabaseSettings
+from bazaar.toolcalls import Call, Result
 from bazaar.tools import orders, service
-from bazaar.tools.effects import Act, Arguments, Call, Refused, Result, once
+from bazaar.tools.effects import Act, Arguments, Refused, once
 from bazaar.web import create_app, internal_only
 
 TOOLS: dict[str, tuple[str | None, type[Arguments], Act]] = {

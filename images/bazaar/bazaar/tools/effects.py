@@ -6,36 +6,19 @@ The key is the caller's. A call that comes again is given the result of the firs
 import json
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from typing import Annotated, Any
-from uuid import UUID, uuid4
+from typing import Any
+from uuid import uuid4
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel
 
 from bazaar.db import Database, Transaction
 from bazaar.faults import fault
 from bazaar.safety import audit, pii
-
-Result = dict[str, Any]
+from bazaar.toolcalls import Call, Result
 
 
 class Arguments(BaseModel, extra="forbid"):
     """What a tool is called with."""
-
-
-class Call(BaseModel, extra="forbid"):
-    """A tool call of an episode, or of a user's command (then it has no episode and no conversation)."""
-
-    tenant_id: UUID
-    user_id: Annotated[str, Field(max_length=64)]
-    conversation: int | None = None
-    episode_id: UUID | None = None
-    key: Annotated[str, Field(min_length=1, max_length=300)]
-    arguments: dict[str, Any]
-
-    @property
-    def series(self) -> str:
-        """What the numbers of orders and leads begin with: the conversation alone decides, so they come again."""
-        return str(1000 + (self.conversation or 0))
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,8 @@ from sqlalchemy import Row
 
 from bazaar.db import Transaction
 from bazaar.faults import fault
-from bazaar.tools.effects import Arguments, Call, Done, Refused, next_number
+from bazaar.toolcalls import Call
+from bazaar.tools.effects import Arguments, Done, Refused, next_number
 
 OrderNumber = Annotated[str, Field(max_length=20)]
 

@@ -6,8 +6,9 @@ from pydantic import Field
 from sqlalchemy import Row
 
 from bazaar.db import Transaction
+from bazaar.toolcalls import Call
 from bazaar.tools import orders
-from bazaar.tools.effects import Arguments, Call, Done, Refused, next_number
+from bazaar.tools.effects import Arguments, Done, Refused, next_number
 
 
 class CaptureLead(Arguments):

@@ -12,8 +12,7 @@ from bazaar.gateway import api, shop
 from bazaar.gateway.access import Connections, Servers, caller
 from bazaar.gateway.keys import Principal
 from bazaar.problems import PROBLEMS, Problem
-from bazaar.tools.client import use
-from bazaar.tools.effects import Call
+from bazaar.toolcalls import Call, use
 
 ROUTER = APIRouter(prefix="/v1", tags=["shop"])
 Reader = Annotated[Principal, Depends(caller("orders:read"))]
