@@ -9,7 +9,7 @@ RETURNING conversation;
 -- name: lock_conversation
 WITH held AS MATERIALIZED (SELECT tenant_id FROM tenants WHERE tenant_id = :tenant_id FOR KEY SHARE)
 SELECT conversation FROM held JOIN conversations USING (tenant_id)
-WHERE conversation = :conversation AND user_id = :user_id
+WHERE conversation = cast(:conversation AS integer) AND user_id = :user_id
 FOR UPDATE OF conversations;
 
 -- name: find_open_episode
