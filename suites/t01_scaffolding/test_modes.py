@@ -27,7 +27,7 @@ def prompts(witnesses: Witnesses, resident: Resident) -> list[str]:
 
 def test_mock_is_deterministic(move_in: MoveIn, witnesses: Witnesses, seeded: Random, evidence: Evidence) -> None:
     """Two tenants with one seed that say the same at the same time ask the same prompts and get the same replies."""
-    world = make_world(seeded.getrandbits(62))
+    world = make_world(seeded.getrandbits(53))
     one, other = move_in(world, "MOCK"), move_in(world, "MOCK")
     with ThreadPoolExecutor(2) as pool:
         for episodes in pool.map(lambda resident: resident.talk(CONVERSATION), (one, other)):
@@ -44,7 +44,7 @@ def test_mock_is_deterministic(move_in: MoveIn, witnesses: Witnesses, seeded: Ra
 
 def test_another_seed_asks_otherwise(move_in: MoveIn, witnesses: Witnesses, seeded: Random) -> None:
     """The seed reaches the model: tenants that differ in nothing but the seed share no prompt."""
-    world = make_world(seeded.getrandbits(62))
+    world = make_world(seeded.getrandbits(53))
     one, other = move_in(world, "MOCK"), move_in(world.with_seed(world.seed + 1), "MOCK")
     for resident in (one, other):
         resident.talk(2)
@@ -63,7 +63,7 @@ def test_golden_replays_a_conversation(
     evidence: Evidence,
 ) -> None:
     """What one tenant recorded serves another with its seed: equal replies at an equal cost, and no model is asked."""
-    world, name = make_world(seeded.getrandbits(62)), new_cassette()
+    world, name = make_world(seeded.getrandbits(53)), new_cassette()
     first = move_in(world, "GOLDEN")
     with cassette_proxy.record(name):
         recorded = first.talk(CONVERSATION)
@@ -94,7 +94,7 @@ def test_tenants_with_one_seed_record_one_cassette(
     move_in: MoveIn, cassette_proxy: CassetteProxy, new_cassette: NewName, seeded: Random, evidence: Evidence
 ) -> None:
     """Two tenants with one seed, each recorded from nothing: the cassettes are equal to the byte."""
-    world, made = make_world(seeded.getrandbits(62)), []
+    world, made = make_world(seeded.getrandbits(53)), []
     for _ in range(2):
         name = new_cassette()
         with cassette_proxy.record(name):
@@ -114,7 +114,7 @@ def test_golden_miss_is_an_error_of_the_episode(
     move_in: MoveIn, witnesses: Witnesses, wire: Wire, seeded: Random, evidence: Evidence
 ) -> None:
     """A conversation that nobody recorded fails at the model, is told as cassette-miss, and no model is asked."""
-    resident = move_in(make_world(seeded.getrandbits(62)), "GOLDEN")
+    resident = move_in(make_world(seeded.getrandbits(53)), "GOLDEN")
     (episode,) = resident.talk(1)
     check(episode["state"] == "failed", Property.REPLAY_STRICT, f"a miss is {episode['state']}, expected failed")
     (row,) = resident.rows("episodes", episode_id=episode["episode_id"]) or [{"state": "not in the database"}]
@@ -153,7 +153,7 @@ def test_live_smoke_asks_the_live_upstream(
     """Offline the second model is the live upstream: its ledger has the calls, as many as were counted, and no more."""
     if refusal := cassette_proxy.refusal_of_live_call():
         pytest.skip(f"inconclusive: the proxy makes no live call: {refusal}")
-    before, resident = cassette_proxy.live(), move_in(make_world(seeded.getrandbits(62)), "LIVE_SMOKE")
+    before, resident = cassette_proxy.live(), move_in(make_world(seeded.getrandbits(53)), "LIVE_SMOKE")
     episodes = resident.talk(2)
     spent = cassette_proxy.live()
     if spent["calls"] >= spent["max_calls"]:
