@@ -100,7 +100,7 @@ class World:
 def make_world(seed: int) -> World:
     """A tenant of 2 users, 6 products, 5 documents, 6 orders and a message of each kind: 25 objects.
 
-    They follow from `seed` (0 to 2^63 - 1), which is the tenant's own too.
+    They follow from `seed` (0 to 2^53 - 1), which is the tenant's own too.
     """
     chance = Random(seed)
 
