@@ -35,7 +35,9 @@ def activations(card: cards.Card | None) -> int | None:
     pods = json.loads(run("kubectl", "-n", NAMESPACE, "get", "pods", "-o", "json"))["items"]
     met = 0
     for pod in pods:
-        if pod["metadata"]["labels"].get("app.kubernetes.io/name") in card.roles:
+        # Those that end are from before the fault.
+        serves = pod["status"]["phase"] == "Running" and "deletionTimestamp" not in pod["metadata"]
+        if serves and pod["metadata"]["labels"].get("app.kubernetes.io/name") in card.roles:
             name = pod["metadata"]["name"]
             answer = run("kubectl", "-n", NAMESPACE, "exec", name, "--", "python", "-c", ASK)
             for family in text_string_to_metric_families(answer):
