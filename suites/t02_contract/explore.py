@@ -12,14 +12,14 @@ from schemathesis.cli.context import BaseExecutionContext
 from schemathesis.config import SchemathesisConfig
 from schemathesis.engine import Status, events, from_schema
 from schemathesis.engine.recorder import ScenarioRecorder
+from schemathesis.engine.run import PhaseName
 from t02_contract.baseline import DOCUMENT, Operation
 
 EXAMPLES = 100
 """Cases of each operation at least."""
-FUZZED = {"create_tenant": 12, "replay": 12, "store_documents": 12}
-"""Fuzzed cases of operations whose edges alone are more than EXAMPLES. Their bodies are dear."""
-FUZZED_BESIDE_EDGES = 90
-"""Fuzzed cases of the others: the fewest edges of an operation are 12."""
+MARGIN = 5
+FUZZED = 15
+"""Fuzzed cases of an operation whose examples and edges alone are EXAMPLES; one with fewer is fuzzed for the rest."""
 
 
 @dataclass
@@ -50,7 +50,6 @@ def explore(operation: Operation, url: str, key: str, values: dict[str, Any], bo
                 bindings[f"path.{name}"] = {"dictionary": name, "probability": 0.5}
     if body is not None:
         definition["requestBody"]["content"]["application/json"]["example"] = body
-    examples = FUZZED.get(operation.id, FUZZED_BESIDE_EDGES)
     config = SchemathesisConfig.from_dict(
         {
             "seed": seed,
@@ -58,7 +57,7 @@ def explore(operation: Operation, url: str, key: str, values: dict[str, Any], bo
             "auth": {"openapi": {"key": {"bearer": key}}},
             "dictionaries": dictionaries,
             "parameters": bindings,
-            "generation": {"max-examples": examples, "database": "none", "no-shrink": True},
+            "generation": {"max-examples": FUZZED, "database": "none", "no-shrink": True},
             # What the operation makes is not what the next one needs, so chains of operations are the journeys' job.
             "phases": {"stateful": {"enabled": False}},
             "checks": {
@@ -76,6 +75,8 @@ def explore(operation: Operation, url: str, key: str, values: dict[str, Any], bo
         if isinstance(event, events.ScenarioFinished):
             _take(found, event.recorder)
             context.warning_collector.on_scenario_finished(context, event)
+        elif isinstance(event, events.PhaseStarted) and event.phase.name is PhaseName.FUZZING:
+            schema.config.generation.update(max_examples=max(FUZZED, EXAMPLES + MARGIN - found.cases))
         elif isinstance(event, events.SchemaAnalysisWarnings):
             context.warning_collector.on_schema_warnings(event)
         elif isinstance(event, events.NonFatalError | events.FatalError):

@@ -6,12 +6,12 @@ from collections.abc import Callable
 import httpx
 import pytest
 from _fixtures.evidence import Evidence
-from _fixtures.shops import Platform
+from _fixtures.shops import Shop
 from _helpers.client import User, accepted
 from _helpers.properties import Property, check
 from t02_contract.baseline import CODES, OPERATIONS
 from t02_contract.refusals import check_problem, check_unchanged, everything
-from t02_contract.world import World
+from t02_contract.world import FIRST_KEY, World
 
 Refused = Callable[[World], httpx.Response]
 BY_ID = {operation.id: operation for operation in OPERATIONS}
@@ -51,12 +51,10 @@ REFUSED: dict[str, Refused] = {
     "forbidden": lambda w: w.shop.bob.request("GET", "/v1/usage"),
     "not-found": lambda w: w.shop.alice.request("GET", "/v1/orders/9999-9"),
     "method-not-allowed": lambda w: w.shop.alice.request("PUT", "/v1/orders"),
-    "refused": lambda w: _post(f"/v1/orders/{w.parameters['']['order_number']}/refunds", None)(w),
+    "refused": lambda w: _post(f"/v1/orders/{w.order}/refunds", None)(w),
     "out-of-stock": _post("/v1/orders", {"sku": "lamp", "quantity": 4}),
-    "payment-declined": lambda w: _post(
-        f"/v1/orders/{w.parameters['']['order_number']}/payments", {"token": "tok_declined"}
-    )(w),
-    "idempotency-conflict": _post("/v1/orders", CONFLICT, "world-first"),
+    "payment-declined": lambda w: _post(f"/v1/orders/{w.order}/payments", {"token": "tok_declined"})(w),
+    "idempotency-conflict": _post("/v1/orders", CONFLICT, FIRST_KEY),
     "repeated-name": _post("/v1/documents:batch", {"documents": [{"document_id": "a", "title": "a", "body": "a"}] * 2}),
     "payload-too-large": lambda w: w.shop.alice.send("a" * 2**20),
     "unsupported-media-type": lambda w: w.shop.alice.request(
@@ -84,17 +82,17 @@ def test_code(world: World, evidence: Evidence, code: str) -> None:
 
 
 @pytest.mark.mock_only
-def test_busy_conversation(world: World, seeded: random.Random, evidence: Evidence) -> None:
+def test_busy_conversation(shop: Shop, seeded: random.Random, evidence: Evidence) -> None:
     """While a message is not answered the next one of its conversation is refused, and the first is answered."""
     text = f"[[stream n=2000 bytes=256]] How can I pay? {seeded.getrandbits(32)}"
-    first = world.shop.alice.send(text)
-    second = world.shop.alice.send("And when?", conversation=first.json()["conversation"])
+    first = shop.alice.send(text)
+    second = shop.alice.send("And when?", conversation=first.json()["conversation"])
     check_problem(second, "conversation-busy", "a second message before the first is answered")
-    stored = len(world.shop.rows("messages", conversation=first.json()["conversation"], role="user"))
+    stored = len(shop.rows("messages", conversation=first.json()["conversation"], role="user"))
     check(
         stored == 1, Property.REFUSED_UNCHANGED, f"{stored} messages of the customer in a busy conversation, expected 1"
     )
-    state = world.shop.alice.wait(accepted(first))["state"]
+    state = shop.alice.wait(accepted(first))["state"]
     check(state == "done", Property.EPISODE_ENDS, f"the first message is {state}, expected done")
     evidence("refusals")
 
@@ -108,32 +106,33 @@ BODIES = {
 
 
 @pytest.mark.parametrize("name", sorted(BODIES))
-def test_one_key_with_two_bodies(world: World, seeded: random.Random, evidence: Evidence, name: str) -> None:
+def test_one_key_with_two_bodies(own_world: World, seeded: random.Random, evidence: Evidence, name: str) -> None:
     """The first is served, the second refused and changes nothing, and the first again is the first one's answer."""
     operation, (body, other) = BY_ID[name], BODIES[name]
     headers = _with_key(f"key-{seeded.getrandbits(64):x}")
-    first = world.request(operation, json=body, headers=headers)
+    own_world.prepare(operation)
+    first = own_world.request(operation, json=body, headers=headers)
     check(first.is_success, Property.CONTRACT_STABLE, f"{name} gave {first.status_code}, expected success")
     if name == "send_message":
-        world.shop.alice.wait(accepted(first))
-    before = everything(world.shop)
-    refused = world.request(operation, json=other, headers=headers)
+        own_world.shop.alice.wait(accepted(first))
+    before = everything(own_world.shop)
+    refused = own_world.request(operation, json=other, headers=headers)
     what = f"{name} with a used key and another body"
     seen = (refused.status_code, refused.json().get("code") if refused.content else None)
     expected = (409, "idempotency-conflict")
     check(seen == expected, Property.IDEMPOTENCY_CONFLICT, f"{what} gave {seen}, expected {expected}")
     check_problem(refused, "idempotency-conflict", what)
-    again = world.request(operation, json=body, headers=headers)
+    again = own_world.request(operation, json=body, headers=headers)
     same = (again.status_code, again.json()) == (first.status_code, first.json())
     check(same, Property.EFFECT_ONCE, f"{name} again gave {again.status_code} or another answer, expected the first")
-    check_unchanged(world.shop, before, what)
+    check_unchanged(own_world.shop, before, what)
     evidence("refusals")
 
 
-def test_one_key_for_two_operations(world: World, platform: Platform, evidence: Evidence) -> None:
+def test_one_key_for_two_operations(world: World, evidence: Evidence) -> None:
     """A key that ordered something cannot note an interest."""
     before = everything(world.shop)
-    refused = world.shop.alice.request("POST", "/v1/leads", json={"sku": "mug"}, headers=_with_key("world-first"))
+    refused = world.shop.alice.request("POST", "/v1/leads", json={"sku": "mug"}, headers=_with_key(FIRST_KEY))
     seen = f"a key of an order gave {refused.status_code} for a lead, expected 409"
     check(refused.status_code == 409, Property.IDEMPOTENCY_CONFLICT, seen)
     check_problem(refused, "idempotency-conflict", "a key of an order for a lead")

@@ -52,7 +52,6 @@ def _ended_key(kind: str, world: World, platform: Platform) -> str:
 def test_without_a_valid_key(world: World, platform: Platform, evidence: Evidence, kind: str) -> None:
     """Every operation answers 401, and what it would have done is not done."""
     before = everything(world.shop)
-    spare = world.parameters["delete_tenant"]["tenant_id"]
     headers = {door: _header(kind, world, platform, is_admin=door) for door in (True, False)}
     for operation in OPERATIONS:
         nobody = User("nobody", "", platform.http)
@@ -63,7 +62,7 @@ def test_without_a_valid_key(world: World, platform: Platform, evidence: Evidenc
         check_problem(response, "unauthenticated", what)
         told = response.headers.get("WWW-Authenticate")
         check(told == "Bearer", Property.PROBLEM_CODE, f"{what}: WWW-Authenticate is {told!r}, expected 'Bearer'")
-    left = len(platform.database.rows("tenants", spare))
+    left = len(platform.database.rows("tenants", world.spare))
     check(left == 1, Property.AUTHENTICATION, f"{left} tenants left after DELETE with the key {kind!r}, expected 1")
     check_unchanged(world.shop, before, f"requests with the key {kind!r}")
     evidence("refusals", len(OPERATIONS))

@@ -47,19 +47,20 @@ def _spoiled(body: Any, value: str) -> Iterator[Any]:
 
 @pytest.mark.parametrize("operation", WITH_BODY, ids=[operation.id for operation in WITH_BODY])
 def test_refusal_repeats_no_personal_data(
-    world: World, seeded: random.Random, evidence: Evidence, operation: Operation
+    own_world: World, seeded: random.Random, evidence: Evidence, operation: Operation
 ) -> None:
     """Put into every field and beside it, in bodies that are refused."""
     writer = Writer(seeded.getrandbits(32))
     refused = 0
-    spoiled = list(_spoiled(world.bodies[operation.id], "PLACE"))
+    own_world.prepare(operation)
+    spoiled = list(_spoiled(own_world.body(operation), "PLACE"))
     for body in spoiled[:60]:
         value = writer.value(seeded.choice(TYPES))
         text = json.dumps(body).replace("PLACE", json.dumps(value)[1:-1])
-        response = world.request(operation, content=text, headers={"Content-Type": "application/json"})
+        response = own_world.request(operation, content=text, headers={"Content-Type": "application/json"})
         if response.status_code < 400:
             if operation.id == "create_tenant" and response.status_code == 201:
-                world.made.append(response.json()["tenant_id"])
+                own_world.made.append(response.json()["tenant_id"])
             continue  # a text that may be anything; what becomes of it is the sweep's business
         refused += 1
         seen = f"{operation.id} repeats personal data in its answer {response.status_code}"
@@ -68,19 +69,22 @@ def test_refusal_repeats_no_personal_data(
     evidence("refusals", refused)
 
 
-def test_refusal_repeats_no_parameter(world: World, seeded: random.Random, evidence: Evidence) -> None:
+def test_refusal_repeats_no_parameter(own_world: World, seeded: random.Random, evidence: Evidence) -> None:
     """Nor from the path, the query, a header or a key."""
     writer = Writer(seeded.getrandbits(32))
     refused = 0
+    own_world.prepare(*OPERATIONS)
     for operation in OPERATIONS:
         for name in (parameter["name"] for parameter in operation.definition.get("parameters", [])):
             value = writer.value(seeded.choice(("email", "card", "ssn", "iban"))).replace("/", "")
             place = next(p["in"] for p in operation.definition["parameters"] if p["name"] == name)
-            path = operation.path.format_map({**world.values(operation), **({name: value} if place == "path" else {})})
+            path = operation.path.format_map(
+                {**own_world.values(operation), **({name: value} if place == "path" else {})}
+            )
             arguments: dict[str, Any] = {"params": {name: value}} if place == "query" else {}
             if place == "header":
                 arguments["headers"] = {name: f"{value} and more"}
-            response = world.caller(operation).request(operation.method.upper(), path, **arguments)
+            response = own_world.caller(operation).request(operation.method.upper(), path, **arguments)
             check(
                 not leaked(response.text, [value]),
                 Property.PII_ERROR,
@@ -88,7 +92,7 @@ def test_refusal_repeats_no_parameter(world: World, seeded: random.Random, evide
             )
             refused += response.status_code >= 400
     for path in ("/v1/ann@mail.example", "/v1/orders?ann@mail.example=1"):
-        response = world.shop.alice.request("GET", path)
+        response = own_world.shop.alice.request("GET", path)
         seen = f"the path or query of {response.status_code} is repeated with the personal data in it"
         check("ann@mail.example" not in response.text, Property.PII_ERROR, seen)
     check(refused >= 10, Property.PII_ERROR, f"{refused} requests refused, expected 10 at least: nothing was seen")

@@ -93,6 +93,7 @@ def test_dead_letter(shop: Shop, platform: Platform, evidence: Evidence) -> None
     sequences = [advisory["stream_seq"] for advisory in told]
     known = int(headers["Dead-Sequence"]) in sequences
     check(known, Property.MESSAGE_SCHEMA, f"no advisory of the dead letter's sequence {headers['Dead-Sequence']}")
+    shop.alice.wait(sent)  # the letter goes out before the episode's end is written
     (row,) = shop.rows("episodes", episode_id=sent)
     check(row["state"] == "failed", Property.GOAL_STATE, f"the episode of a dead letter is {row['state']}, not failed")
     evidence("messages", 1 + len(told))
