@@ -112,8 +112,8 @@ def test_no_secret_reaches_a_cassette(cassette: Proxy, stream: bool) -> None:
     assert len(set(planted)) == 50
     for number, secret in enumerate(planted):
         said = PHRASES[number % len(PHRASES)].format(secret)
-        context = json.dumps({"documents": [{"title": "Note", "body": said}]})
-        body = chat("What is in it?", number, stream=stream)
+        context = json.dumps({"documents": [{"title": "Note", "body": f"The note says: {said}"}]})
+        body = chat("What does the note say?", number, stream=stream)
         body["messages"][0]["content"] = f"Context: {context}"
         (recorded,) = cassette.record([body])
         assert secret in whole(recorded), "the caller gets what the model said"
