@@ -103,7 +103,8 @@ class World:
                 return f"TR{self.order}"
             case "idempotency-key":
                 return f"key-{self._seed:x}"
-        return {"user": "alice", "prefer": "wait=0", "after": 0, "limit": 10}.get(name)
+            case _:
+                return {"user": "alice", "prefer": "wait=0", "after": 0, "limit": 10}.get(name)
 
     @cached_property
     def _episode(self) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """What clients of the gateway send and get. Every object is closed; every number and text has a bound."""
 
-from datetime import datetime
+from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Annotated, Any, Literal
 from uuid import UUID
@@ -34,6 +34,14 @@ def _storable(number: int) -> int:
     return number
 
 
+def _in_utc(moment: datetime) -> datetime:
+    """The same moment, or the nearest that there is, with no displacement: PostgreSQL takes less than 16 hours."""
+    try:
+        return moment.astimezone(UTC)
+    except OverflowError:
+        return datetime.min.replace(tzinfo=UTC) if moment.year == 1 else datetime.max.replace(tzinfo=UTC)
+
+
 # NUL cannot be stored; a lone surrogate is no text and fails the match.
 Text = Annotated[str, Field(min_length=1, max_length=4000, pattern=r"^[^\x00]*$")]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
@@ -42,7 +50,7 @@ OrderNumber = Annotated[str, Field(pattern=r"^[0-9]{4,10}-[0-9]{1,6}$")]
 TrackingCode = Annotated[str, Field(pattern=r"^TR[0-9]{4,10}-[0-9]{1,6}$")]
 ShipmentStatus = Literal["preparing", "shipped", "cancelled"]
 Ordinal = Annotated[int, Field(ge=1, json_schema_extra={"maximum": MAX_INTEGER}), AfterValidator(_storable)]
-Moment = Annotated[AwareDatetime, BeforeValidator(_is_text)]
+Moment = Annotated[AwareDatetime, BeforeValidator(_is_text), AfterValidator(_in_utc)]
 
 
 class Channel(StrEnum):
