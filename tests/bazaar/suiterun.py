@@ -51,9 +51,10 @@ def run_suite(path: str, environment: Mapping[str, str], report: Path, *options:
     An outcome is "passed", "skipped: why", or the first line of the failure.
     Raises AssertionError with pytest's output if the tests could not be run.
     """
-    argv = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", f"--junitxml={report}", *options]
+    # Plain tracebacks: pytest's own parse the source, which Python before 3.11.8 may fail at (gh-106905).
+    argv = [sys.executable, "-m", "pytest", "-q", "--tb=native", "-p", "no:cacheprovider", f"--junitxml={report}"]
     run = subprocess.run(
-        [*argv, f"suites/{path}"],
+        [*argv, *options, f"suites/{path}"],
         cwd=ROOT,
         env={"PATH": os.environ["PATH"], **environment},
         timeout=300,
