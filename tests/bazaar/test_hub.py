@@ -6,6 +6,7 @@ import socket
 import struct
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -100,7 +101,7 @@ def metric(gateway: str, name: str) -> float:
 
 
 def wait_for_more(gateway: str, name: str, before: float) -> None:
-    """Return when a counter of the gateway has grown."""
+    """Return when a metric of the gateway has grown."""
     deadline = time.monotonic() + 15
     while metric(gateway, name) <= before:
         assert time.monotonic() < deadline, f"{name} did not grow"
@@ -142,16 +143,18 @@ def test_frames_that_were_stored_out_of_order_are_sent_in_order(talk: Talk, gate
 
 def test_a_reader_that_pauses_loses_progress_only(talk: Talk, gateway: str) -> None:
     dropped, first = metric(gateway, "ws_dropped_total"), talk.last
-    kinds = (["progress"] * 99 + ["step"]) * 40 + ["message", "ended"]
-    with talk.slow(gateway) as raw:
+    kinds = (["progress"] * 99 + ["step"]) * 120 + ["message", "ended"]
+    with talk.slow(gateway) as raw, ThreadPoolExecutor() as pool:
         time.sleep(1)  # it has read the stream and is live
-        talk.publish(kinds, "x" * 1000)
-        wait_for_more(gateway, "ws_dropped_total", dropped)
+        flood = pool.submit(talk.publish, kinds, "x" * 1000)
+        wait_for_more(gateway, "ws_queue_depth", 200)  # of the 230 that there is room for
+        time.sleep(0.5)  # much less than it takes to be evicted
         seen = []
         for _, payload in raw_frames(raw):
             seen.append(json.loads(payload)["seq"])
-            if seen[-1] == talk.last:
+            if seen[-1] == first + len(kinds):
                 break
+        flood.result()
     missing = set(range(first + 1, talk.last + 1)) - set(seen)
     assert seen == sorted(set(seen))
     assert missing, "the flood must be larger than the queue and the buffers"
