@@ -11,13 +11,13 @@ import pytest
 
 _PROGRAM = """\
 #!{python}
-import json, pathlib, sys, time
+import json, os, pathlib, sys, time
 here = pathlib.Path(__file__).parent
 calls = here / "calls.jsonl"
 number = len(calls.read_text().splitlines()) if calls.exists() else 0
 document = json.load(sys.stdin) if "-f" in sys.argv else None
 with calls.open("a") as out:
-    out.write(json.dumps({{"argv": sys.argv[1:], "document": document}}) + "\\n")
+    out.write(json.dumps({{"argv": sys.argv[1:], "document": document, "pid": os.getpid()}}) + "\\n")
 answers = json.loads((here / "answers.json").read_text())
 answer = answers[min(number, len(answers) - 1)]
 if "error" in answer:

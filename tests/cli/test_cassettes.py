@@ -64,8 +64,8 @@ def test_in_a_cluster_the_way_is_a_port_forward_and_the_key_that_of_a_secret(
     assert KEY not in said.out + said.err
     assert KEY not in json.dumps(kubectl.calls)
     assert time.monotonic() - began < 90, "the port-forward, which would take 100 s, is ended and not waited for"
-    with pytest.raises(ChildProcessError):
-        os.waitpid(-1, os.WNOHANG)  # nothing is left of the port-forward
+    with pytest.raises(ProcessLookupError):
+        os.kill(kubectl.calls[-1]["pid"], 0)  # nothing is left of the port-forward
 
 
 def test_the_environments_key_comes_first(
