@@ -19,11 +19,23 @@ PRODUCTS: list[dict[str, Any]] = [
     {"sku": "mug", "name": "Mug", "price_cents": 790, "stock": STOCK, "ships_to": ["DE", "AT"]},
     {"sku": "lamp", "name": "Desk Lamp", "price_cents": 4500, "stock": 3},
 ]
+SCOPES = (
+    *("messages:write", "episodes:read", "orders:read", "orders:write", "leads:read", "leads:write"),
+    *("documents:read", "documents:write", "usage:read"),
+)
 DOCUMENTS = [
     {"document_id": "returns", "title": "Returns", "body": "You can return goods within 30 days of delivery."},
     {"document_id": "payment", "title": "Payment", "body": "We accept cards, bank transfer and invoice."},
     {"document_id": "hours", "title": "Opening hours", "body": "The service desk is open on weekdays from 8 to 18."},
 ]
+
+
+@dataclass(frozen=True)
+class Tenant:
+    """A tenant and its users by name."""
+
+    tenant_id: str
+    users: dict[str, User]
 
 
 @dataclass
@@ -72,20 +84,14 @@ class Platform:
     database: Database
 
     @contextmanager
-    def open_shop(self, seed: int, mode: str | None = None) -> Iterator[Shop]:
-        """A tenant for one test, in the suites' mode or another; it is removed afterwards.
+    def open_tenant(self, **fields: Any) -> Iterator[Tenant]:
+        """A tenant with these fields of POST /v1/admin/tenants; by default alice, with every scope, and PRODUCTS.
 
-        Raises RuntimeError if the platform does not make one.
+        It is removed afterwards. Raises RuntimeError if the platform does not make one.
         """
         admin = {"Authorization": f"Bearer {self.target.admin_key}"}
-        scopes = ["messages:write", "episodes:read", "orders:read", "orders:write"]
-        more = ["leads:read", "leads:write", "documents:read", "documents:write", "usage:read"]
-        body = {
-            "seed": seed,
-            "mode": mode or self.target.mode,
-            "users": [{"name": "alice", "scopes": [*scopes, *more]}, {"name": "bob", "scopes": scopes}],
-            "products": PRODUCTS,
-        }
+        usual = {"seed": 1, "mode": self.target.mode, "products": PRODUCTS}
+        body = {**usual, "users": [{"name": "alice", "scopes": SCOPES}], **fields}
         try:
             made = self.http.post("/v1/admin/tenants", json=body, headers=admin)
         except httpx.TransportError as error:
@@ -93,16 +99,26 @@ class Platform:
             raise RuntimeError(f"PROCTOR_ENDPOINT_GATEWAY ({url}) does not answer: {error!r}") from error
         if made.status_code != 201:
             raise RuntimeError(f"POST /v1/admin/tenants gave {made.status_code}, expected 201: no tenant to test with")
-        keys = {user["name"]: user["key"] for user in made.json()["users"]}
         tenant_id = made.json()["tenant_id"]
         try:
-            alice, bob = (User(name, keys[name], self.http) for name in ("alice", "bob"))
+            yield Tenant(tenant_id, {u["name"]: User(u["name"], u["key"], self.http) for u in made.json()["users"]})
+        finally:
+            self.http.delete(f"/v1/admin/tenants/{tenant_id}", headers=admin).raise_for_status()
+
+    @contextmanager
+    def open_shop(self, seed: int, mode: str | None = None) -> Iterator[Shop]:
+        """A shop for one test, in the suites' mode or another; it is removed afterwards.
+
+        Raises RuntimeError if the platform does not make one.
+        """
+        fewer = ["messages:write", "episodes:read", "orders:read", "orders:write"]
+        users = [{"name": "alice", "scopes": SCOPES}, {"name": "bob", "scopes": fewer}]
+        with self.open_tenant(seed=seed, mode=mode or self.target.mode, users=users) as made:
+            alice, bob = made.users["alice"], made.users["bob"]
             stored = alice.request("POST", "/v1/documents:batch", json={"documents": DOCUMENTS})
             if stored.status_code != 200:
                 raise RuntimeError(f"POST /v1/documents:batch gave {stored.status_code}, expected 200")
-            yield Shop(tenant_id, alice, bob, self.database)
-        finally:
-            self.http.delete(f"/v1/admin/tenants/{tenant_id}", headers=admin).raise_for_status()
+            yield Shop(made.tenant_id, alice, bob, self.database)
 
 
 @pytest.fixture(scope="session")

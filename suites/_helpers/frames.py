@@ -37,9 +37,15 @@ class Stream:
         raise AssertionError(f"{Property.STREAM_LOST}: {MAX_FRAMES} frames without a {kind} among them")
 
 
+def connect_stream(gateway: str, key: str, query: str) -> ClientConnection:
+    """A WebSocket of /v1/stream, from a gateway's base URL with a user's key."""
+    url = f"{gateway.replace('http', 'ws', 1)}/v1/stream?{query}"
+    header = {"Authorization": f"Bearer {key}"}
+    return connect(url, additional_headers=header, open_timeout=10, close_timeout=2, proxy=None)
+
+
 @contextmanager
 def open_stream(gateway: str, key: str, conversation: int, last_seq: int = 0) -> Iterator[Stream]:
     """Frames after `last_seq` of a conversation, from a gateway's base URL with a user's key."""
-    url = f"{gateway.replace('http', 'ws', 1)}/v1/stream?conversation={conversation}&last_seq={last_seq}"
-    with connect(url, additional_headers={"Authorization": f"Bearer {key}"}, proxy=None, open_timeout=10) as connection:
+    with connect_stream(gateway, key, f"conversation={conversation}&last_seq={last_seq}") as connection:
         yield Stream(connection)

@@ -5,15 +5,13 @@ import socket
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
 
 from websockets.exceptions import WebSocketException
-from websockets.sync.client import ClientConnection, connect
+from websockets.sync.client import ClientConnection
 
 from _helpers.client import EPISODE_SECONDS, User
+from _helpers.frames import Frame, connect_stream
 from _helpers.properties import Property
-
-Frame = dict[str, Any]
 
 
 @contextmanager
@@ -22,9 +20,9 @@ def listening(gateway: str, user: User, conversation: int, last_seq: int) -> Ite
 
     Raises AssertionError if there is no connection or no next frame within EPISODE_SECONDS.
     """
-    url = f"{gateway.replace('http', 'ws', 1)}/v1/stream?conversation={conversation}&last_seq={last_seq}"
+    query = f"conversation={conversation}&last_seq={last_seq}"
     try:
-        with connect(url, additional_headers={"Authorization": f"Bearer {user.key}"}, proxy=None) as line:
+        with connect_stream(gateway, user.key, query) as line:
             yield _frames(line)
             line.socket.shutdown(socket.SHUT_RDWR)
     except (WebSocketException, OSError) as error:

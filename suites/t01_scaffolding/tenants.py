@@ -6,8 +6,8 @@ from random import Random
 from typing import Any
 
 from _fixtures.factories import World
-from _fixtures.shops import Platform
-from _fixtures.tenants import MakeTenant, Tenant
+from _fixtures.shops import Platform, Tenant
+from _fixtures.tenants import MakeTenant
 from _helpers.client import User, accepted
 from _helpers.model import new_trace
 from _helpers.properties import Property, check

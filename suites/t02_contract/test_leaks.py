@@ -14,12 +14,12 @@ import pytest
 from _fixtures.evidence import Evidence
 from _fixtures.shops import Platform, Shop
 from _helpers.client import accepted
+from _helpers.frames import connect_stream
 from _helpers.properties import Property, check
 from t02_contract.baseline import OPERATIONS, WITH_BODY, Operation
 from t02_contract.sentences import TYPES, Writer
 from t02_contract.wire import listening
 from t02_contract.world import World
-from websockets.sync.client import connect
 
 SECONDS = 20.0
 LOG_PAGES = 100
@@ -233,10 +233,8 @@ def _columns(platform: Platform, shop: Shop) -> Iterator[tuple[str, str, str]]:
 
 def _frames(shop: Shop, platform: Platform, conversation: int) -> list[str]:
     """What a client is sent that asks for a conversation from its beginning."""
-    url = f"{platform.target.gateway.replace('http', 'ws', 1)}/v1/stream?conversation={conversation}"
     (row,) = shop.rows("conversations", conversation=conversation)
-    header = {"Authorization": f"Bearer {shop.alice.key}"}
-    with connect(url, additional_headers=header, open_timeout=SECONDS, close_timeout=2, proxy=None) as stream:
+    with connect_stream(platform.target.gateway, shop.alice.key, f"conversation={conversation}") as stream:
         return [str(stream.recv(SECONDS)) for _ in range(row["frames"])]
 
 

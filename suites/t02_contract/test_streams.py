@@ -8,20 +8,15 @@ from uuid import UUID
 import pytest
 from _fixtures.evidence import Evidence
 from _fixtures.shops import Platform, Shop
+from _helpers.frames import connect_stream
 from _helpers.properties import Property, check
 from t02_contract.wire import check_schema, listening, read
 from websockets.exceptions import ConnectionClosed, InvalidStatus
-from websockets.sync.client import ClientConnection, connect
+from websockets.sync.client import ClientConnection
 
 SAID = ("I want to buy 2 Blue Mug", "How can I return goods?", "Where is my order?", "I need to talk to a human")
 SECONDS = 15.0
 DEAD_SECONDS = 40.0
-
-
-def open_stream(platform: Platform, key: str, query: str) -> ClientConnection:
-    url = f"{platform.target.gateway.replace('http', 'ws', 1)}/v1/stream?{query}"
-    header = {"Authorization": f"Bearer {key}"}
-    return connect(url, additional_headers=header, open_timeout=SECONDS, close_timeout=2, proxy=None)
 
 
 def talk(shop: Shop, seeded: random.Random) -> list[dict[str, Any]]:
@@ -103,7 +98,7 @@ def test_frames_of_a_stream(shop: Shop, platform: Platform, seeded: random.Rando
     """A client gets every frame of the conversation, live and again, each as its schema says."""
     first = shop.alice.say(seeded.choice(SAID))
     conversation = first["conversation"]
-    with open_stream(platform, shop.alice.key, f"conversation={conversation}") as live:
+    with connect_stream(platform.target.gateway, shop.alice.key, f"conversation={conversation}") as live:
         last = shop.alice.say(seeded.choice(SAID), conversation)
         frames = _frames_until(live, last["episode_id"])
     (row,) = shop.rows("conversations", conversation=conversation)
@@ -151,7 +146,7 @@ def test_garbage_ends_the_stream_only(
     conversation = first["conversation"]
     query = f"conversation={conversation}"
     (before,) = shop.rows("conversations", conversation=conversation)
-    with open_stream(platform, shop.alice.key, f"{query}&last_seq={before['frames']}") as live:
+    with connect_stream(platform.target.gateway, shop.alice.key, f"{query}&last_seq={before['frames']}") as live:
         code = 0
         try:
             live.send(garbage)
@@ -164,7 +159,7 @@ def test_garbage_ends_the_stream_only(
         code in codes, Property.PROBLEM_CODE, f"garbage closed the stream with {code}, expected one of {sorted(codes)}"
     )
     last = shop.alice.say("How can I return goods?", conversation)
-    with open_stream(platform, shop.alice.key, query) as again:
+    with connect_stream(platform.target.gateway, shop.alice.key, query) as again:
         frames = _frames_until(again, last["episode_id"])
     (row,) = shop.rows("conversations", conversation=conversation)
     whole = [frame["seq"] for frame in frames] == list(range(1, row["frames"] + 1))
@@ -192,7 +187,7 @@ def test_stream_is_refused(shop: Shop, platform: Platform, evidence: Evidence, q
     secret = {"none": "", "alice": shop.alice.key, "bob": shop.bob.key}[key]
     query = query.format(c=conversation, key=shop.alice.key)
     try:
-        with open_stream(platform, secret, query):
+        with connect_stream(platform.target.gateway, secret, query):
             status, media, body = 101, "", b"{}"
     except InvalidStatus as refused:
         response = refused.response

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 from _fixtures.evidence import Evidence
-from _fixtures.shops import Platform, Shop
-from _fixtures.tenants import SCOPES, MakeTenant
+from _fixtures.shops import SCOPES, Platform, Shop
+from _fixtures.tenants import MakeTenant
 from _helpers.properties import Property, check
 
 NOWHERE = "00000000-0000-4000-8000-000000000000"

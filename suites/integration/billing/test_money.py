@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 from _fixtures.evidence import Evidence
-from _fixtures.shops import Platform
-from _fixtures.tenants import MakeTenant, Tenant
+from _fixtures.shops import Platform, Tenant
+from _fixtures.tenants import MakeTenant
 from _helpers.client import User
 from _helpers.properties import Property, check
 
