@@ -162,6 +162,17 @@ def test_invariant_10_pods_are_restricted_and_hold_no_token() -> None:
         assert pod["restartPolicy"] == "Never"
 
 
+def test_only_a_step_that_names_an_account_gets_its_token() -> None:
+    chaotic = a_step("chaotic", serviceAccountName="proctor-chaos")
+    run, plan = plan_of(a_spec(a_step("plain"), chaotic, runner={"serviceAccountName": "tests"}))
+    pods = {
+        step.name: jobs.step_job(run, plan, step, RUNNER_IMAGE, None)["spec"]["template"]["spec"]
+        for step in plan.spec.steps
+    }
+    held = {name: (pod["serviceAccountName"], pod["automountServiceAccountToken"]) for name, pod in pods.items()}
+    assert held == {"plain": ("tests", False), "chaotic": ("proctor-chaos", True)}
+
+
 @pytest.mark.parametrize("volume", [{"hostPath": {"path": "/"}}, {"nfs": {"server": "x", "path": "/"}}, {}])
 def test_invariant_10_other_volumes_are_refused(volume: dict[str, Any]) -> None:
     runner = {"podTemplate": {"volumes": [{"name": "root", **volume}]}}

@@ -132,6 +132,8 @@ class ChaosExperimentSpec(SpecModel):
     """How much may be hit at most."""
     steady_state: SteadyState | None = None
     """What must hold before and after."""
+    recovery_timeout: PositiveDuration = "60s"
+    """How soon after the heal the target must be well again. Later is Failed."""
     abort: bool = False
     """Heal now. One-way."""
 
@@ -158,6 +160,10 @@ class ChaosExperimentStatus(StatusModel):
     """The generation of the spec that was looked at."""
     conditions: list[Condition] = Field(default_factory=list, json_schema_extra={"x-list-key": "type"})
     """Accepted, Injected, Effective, Healed, Recovered, SteadyStateHeld."""
+    matched: int = 0
+    """Ready pods that matched when the targets were chosen: as many must be Ready again."""
+    replicas: int = 0
+    """For Outage: the replicas to go back to."""
     targets: list[ChaosTarget] = Field(default_factory=list)
     """The pods that were hit."""
     recovery_seconds: int | None = None
@@ -166,6 +172,8 @@ class ChaosExperimentStatus(StatusModel):
     """Failed, Error, Inconclusive or Passed."""
     reason: str = ""
     """Why, as one word."""
+    message: str = ""
+    """Why, as a sentence."""
 
 
 class ChaosExperiment(ResourceModel):

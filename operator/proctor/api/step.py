@@ -8,7 +8,7 @@ from pydantic import AfterValidator, Field
 from proctor.api.base import LocalReference, Rule, SpecModel
 from proctor.api.names import EVIDENCE_NAME
 from proctor.api.pods import Preserved
-from proctor.api.scalars import Duration, Name, PositiveDuration, StepKind, StepName, Text
+from proctor.api.scalars import Duration, Name, ObjectName, PositiveDuration, StepKind, StepName, Text
 
 _NO_TESTS_RUN = (
     "--collect-only",
@@ -149,6 +149,9 @@ class Step(SpecModel):
     """How long the tests of a pod may take. The test that hangs is failed by name."""
     retry: Retry = Field(default_factory=Retry)
     """Reruns of failing tests."""
+    service_account_name: ObjectName | None = None
+    """Service account of this step's pods, whose token they then hold. Default: runner.serviceAccountName, without a
+    token. `proctor-chaos` is the one with which tests make ChaosExperiments."""
     evidence: dict[str, Minimum] = Field(default_factory=dict, max_length=8)
     """How much the step's tests must have seen together, by name. A test counts with record_property("evidence:NAME",
     number). Below a minimum a step that would be Passed is Inconclusive, with reason InsufficientEvidence."""

@@ -1,7 +1,7 @@
 """Manifests of a run's children: the plan's ConfigMap, a step's Indexed Job, the Job that pins a git ref.
 
 Children are created once and never re-applied, so their names must be a function of the run's uid and the step.
-All pods satisfy Pod Security `restricted` and hold no API token.
+All pods satisfy Pod Security `restricted`, and hold no API token unless their step names the account whose it is.
 """
 
 import hashlib
@@ -159,6 +159,8 @@ def _template(run: TestRun, plan: Plan, step: Step, runner_image: str, commit: s
     _add_git_secret(step, prepare, volumes)
     pod = _pod_spec(runner, volumes)
     pod |= {"initContainers": [prepare], "containers": [main], "activeDeadlineSeconds": deadline}
+    if step.service_account_name is not None:
+        pod |= {"serviceAccountName": step.service_account_name, "automountServiceAccountToken": True}
     labels = (extra.labels if extra else {}) | _labels(run, plan, role=names.ROLE_STEP, step=step)
     return {"metadata": {"labels": labels, "annotations": extra.annotations if extra else {}}, "spec": pod}
 
@@ -200,6 +202,8 @@ def _target_env(plan: Plan) -> list[Manifest]:
         {"name": names.ENV_MODE, "value": plan.mode.value},
         {"name": names.ENV_SEED, "value": str(plan.seed)},
     ]
+    if plan.spec.target.namespace:
+        env.append({"name": names.ENV_TARGET_NAMESPACE, "value": plan.spec.target.namespace})
     for endpoint in plan.spec.target.endpoints:
         name = names.ENV_ENDPOINT_PREFIX + endpoint.name.upper().replace("-", "_")
         env.append({"name": name, "value": endpoint.url})
