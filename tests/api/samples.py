@@ -69,6 +69,7 @@ FULL_SUITE = suite(
         timeout="1h30m",
         retry={"attempts": 3, "backoff": "0s", "factor": 3, "maxBackoff": "1m"},
         evidence={"requests": 200, "a" * 32: 10**9, "a_b-2": 1},
+        serviceAccountName="proctor-chaos",
     ),
     step("maps", source={"configMapRef": {"name": "tests.v1"}}),
     target={
@@ -145,6 +146,7 @@ GOOD = [
             "value": 50,
             "seed": 7,
             "duration": "20s",
+            "recoveryTimeout": "2m",
             "limits": {"maxPercent": 100, "maxCount": 3, "respectPDB": False},
             "steadyState": {
                 "probes": [
