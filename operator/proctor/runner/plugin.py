@@ -19,11 +19,14 @@ import proctor
 from proctor.core.results import digest_of
 from proctor.core.shards import part
 from proctor.runner.attempts import ENV_TRACEPARENT, Attempts
+from proctor.runner.chaos_fixture import chaos
 from proctor.runner.evidence import counted
 from proctor.runner.junit import add_attempts
 from proctor.runner.pipe import Pipe
 from proctor.runner.plan import Assignment, durations, load
 from proctor.runner.records import attempt_record, identity, is_rerun, judge, line, reason_of, told
+
+__all__ = ["chaos"]
 
 ENV_SCRATCH = "PROCTOR_SCRATCH"
 _ATTEMPTS = pytest.StashKey[Attempts]()
