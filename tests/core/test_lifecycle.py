@@ -241,7 +241,7 @@ def test_the_plan_of_a_crashed_pass_wins_over_a_newer_suite() -> None:
     ("spec", "reason", "says"),
     [
         ({"suite": a_spec(a_step(kind="Locust", load={"users": 1}))}, names.NOT_SUPPORTED, "spec.steps[0].kind"),
-        ({"suite": a_spec(a_step(chaos=[{"template": {}}]))}, names.NOT_SUPPORTED, "spec.steps[0].chaos"),
+        ({"suite": a_spec(a_step(chaos=[{"template": {}}]))}, names.INVALID_SPEC, "steps[0].chaos[0].template"),
         ({"suite": a_spec(a_step("a"), a_step("b", gates=["p95"]))}, names.NOT_SUPPORTED, "spec.steps[1].gates"),
         ({"suite": a_spec(a_step(), impact="Select")}, names.NOT_SUPPORTED, "spec.impact"),
         ({"suite": a_spec(a_step("a"), a_step("b", after=["a"])), "steps": ["b"]}, names.INVALID_SPEC, "waits for a"),

@@ -60,10 +60,10 @@ async def test_a_suite_whose_jobs_would_be_refused_is_not_accepted(world: World,
 
 
 async def test_what_is_not_acted_on_yet_says_so(world: World) -> None:
-    spec = {"selector": {"matchLabels": {"app": "x"}}, "fault": "PodKill"}
-    body = named(names.API_VERSION, names.CHAOS_EXPERIMENT, "fault") | {"spec": spec}
-    await world.client.create("chaosexperiments", world.namespace, body)
-    accepted = await _accepted(world, "chaosexperiments", "fault")
+    spec = {"metrics": [{"name": "p95_ms", "limit": 300}]}
+    body = named(names.API_VERSION, names.PERF_GATE, "gate") | {"spec": spec}
+    await world.client.create("perfgates", world.namespace, body)
+    accepted = await _accepted(world, "perfgates", "gate")
     assert (accepted["status"], accepted["reason"]) == ("False", names.NOT_SUPPORTED)
 
 

@@ -19,6 +19,7 @@ from proctor.core.jobs import child_name
 from proctor.edge import apply, observe, reconcile
 from proctor.edge.apply import LookAgain, Writer
 from proctor.edge.client import ApiError
+from proctor.edge.experiments import Experiments
 from proctor.edge.observe import Observer
 from proctor.edge.reconcile import Reconciler
 from proctor.edge.recorder import Recorder
@@ -100,8 +101,9 @@ class World:
         self.store = Store(lambda _: None)
         self.observer = Observer(api, self.store, 50, RUNNER_IMAGE)  # type: ignore[arg-type]
         self.recorder = Recorder(api)  # type: ignore[arg-type]
-        self.writer = Writer(api, self.store, self.observer, self.recorder)  # type: ignore[arg-type]
-        self.reconciler = Reconciler(self.store, self.observer, self.writer, RUNNER_IMAGE)
+        experiments = Experiments(api, self.store)  # type: ignore[arg-type]
+        self.writer = Writer(api, self.store, self.observer, experiments, self.recorder)  # type: ignore[arg-type]
+        self.reconciler = Reconciler(self.store, self.observer, experiments, self.writer, RUNNER_IMAGE)
         for (plural, _), raw in api.objects.items():
             if plural == "testruns":
                 self.store.put(names.TEST_RUN, raw)

@@ -198,7 +198,7 @@ def test_a_suite_that_comes_wakes_the_runs_that_wait_for_it(store: Store, change
     [
         (names.TEST_RUN, {}, names.INVALID_SPEC),
         (names.TEST_SUITE, {"target": {"name": "x"}, "steps": []}, names.INVALID_SPEC),
-        (names.CHAOS_EXPERIMENT, {}, names.NOT_SUPPORTED),
+        (names.CHAOS_EXPERIMENT, {}, names.INVALID_SPEC),
         (names.PERF_GATE, {}, names.NOT_SUPPORTED),
     ],
 )

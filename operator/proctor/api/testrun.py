@@ -6,7 +6,7 @@ from typing import ClassVar
 from pydantic import Field
 
 from proctor.api.base import Condition, LocalReference, ResourceModel, Rule, SpecModel, StatusModel
-from proctor.api.scalars import Mode, StepName, StepState, Verdict
+from proctor.api.scalars import Fault, Mode, StepName, StepState, Verdict
 from proctor.api.testsuite import TestSuiteSpec
 
 
@@ -179,6 +179,29 @@ class Resolved(StatusModel):
     """Commits of the git sources."""
 
 
+class FaultStatus(StatusModel):
+    """A ChaosExperiment that belongs to the run. Its times are on one clock with the attempts' in the pods' logs."""
+
+    name: str
+    """Name of the ChaosExperiment."""
+    namespace: str = ""
+    """Where it is."""
+    step: str = ""
+    """The step that declares it; empty for one that a test made."""
+    fault: Fault
+    """PodKill, ProcessKill, NetworkCut, Outage or Pause."""
+    verdict: Verdict | None = None
+    """Failed, Error, Inconclusive or Passed."""
+    reason: str = ""
+    """Why, as one word."""
+    injected_at: datetime | None = None
+    """When the first target was hit."""
+    healed_at: datetime | None = None
+    """When the last target was healed."""
+    recovered_at: datetime | None = None
+    """When the target was well again."""
+
+
 class Failure(StatusModel):
     """A test that failed, broke or was flaky."""
 
@@ -232,6 +255,8 @@ class TestRunStatus(StatusModel):
     """How far the run is."""
     steps: list[StepStatus] = Field(default_factory=list, json_schema_extra={"x-list-key": "name"})
     """What was seen of each step."""
+    chaos: list[FaultStatus] = Field(default_factory=list, max_length=100)
+    """The faults of this run, the oldest first."""
     failures: list[Failure] = Field(default_factory=list, max_length=50)
     """Tests that failed, broke or were flaky."""
     failures_omitted: int = 0

@@ -56,7 +56,90 @@ class AbortRun:
     name: str
 
 
-Action = CreatePlan | CreateJob | DeleteJob | CreateRun | DeleteRun | AbortRun
+@dataclass(frozen=True)
+class CreateExperiment:
+    """Create a ChaosExperiment of a run's step. AlreadyExists counts as done."""
+
+    manifest: Manifest
+
+
+@dataclass(frozen=True)
+class AbortExperiment:
+    """Set abort on a live ChaosExperiment."""
+
+    namespace: str
+    name: str
+
+
+@dataclass(frozen=True)
+class CreatePod:
+    """Create a pod of an experiment. AlreadyExists counts as done only if it belongs to the same experiment."""
+
+    manifest: Manifest
+
+
+@dataclass(frozen=True)
+class DeletePod:
+    """Delete a pod of an experiment with its grace period, only if it still has this uid."""
+
+    name: str
+    uid: str
+
+
+@dataclass(frozen=True)
+class AddAgent:
+    """Add an ephemeral container to a target pod, only if that still has this uid. The same name twice is once."""
+
+    pod: str
+    uid: str
+    container: Manifest
+
+
+@dataclass(frozen=True)
+class KillPod:
+    """Evict a target pod (PodDisruptionBudgets are asked) or delete it, only if it still has this uid."""
+
+    name: str
+    uid: str
+    evict: bool
+    grace: int = 1
+    """Seconds. Never 0: the object would vanish while the process lives on."""
+
+
+@dataclass(frozen=True)
+class CreateMeshFault:
+    """Create an object of Chaos Mesh. AlreadyExists counts as done only if it belongs to the same experiment."""
+
+    manifest: Manifest
+
+
+@dataclass(frozen=True)
+class DeleteMeshFault:
+    """Delete an object of Chaos Mesh, which heals."""
+
+    kind: str
+    name: str
+
+
+@dataclass(frozen=True)
+class SetFinalizer:
+    """Put our finalizer on the experiment, or take it away."""
+
+    present: bool
+
+
+ChaosAction = CreatePod | DeletePod | AddAgent | KillPod | CreateMeshFault | DeleteMeshFault | SetFinalizer
+Action = (
+    CreatePlan
+    | CreateJob
+    | DeleteJob
+    | CreateRun
+    | DeleteRun
+    | AbortRun
+    | CreateExperiment
+    | AbortExperiment
+    | ChaosAction
+)
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ from proctor.api.scalars import StepState, Verdict
 from proctor.api.testrun import StepStatus, TestRunStatus
 from proctor.core import step as steps
 from proctor.core.actions import Decision, Event
+from proctor.core.chaos import inrun
 from proctor.core.jobs import child_name
 from proctor.core.observed import AskTarget, ObservedRun
 from proctor.core.plan import Plan
@@ -19,7 +20,7 @@ def judge(seen: ObservedRun, status: TestRunStatus, plan: Plan) -> RunDecision:
     """Give the verdict of a run whose steps have all ended."""
     if plan.spec.target.selector is not None and seen.target is None:
         return Decision(seen.run.status, questions=frozenset({AskTarget()}))
-    judgments = _of_steps(status)
+    judgments = [*_of_steps(status), *inrun.judgments(seen, plan)]
     if seen.target is not None:
         after = {(w.kind, w.name): w for w in seen.target}
         before = {(t.kind, t.name): t for t in status.target}

@@ -27,20 +27,20 @@ GRACE = 60
 """Seconds between one limit and the next outer one, so that the inner one always speaks first."""
 
 
-_POD_SECURITY = {
+POD_SECURITY = {
     "runAsNonRoot": True,
     "runAsUser": USER,
     "runAsGroup": USER,
     "fsGroup": USER,
     "seccompProfile": {"type": "RuntimeDefault"},
 }
-_CONTAINER_SECURITY = {
+CONTAINER_SECURITY = {
     "allowPrivilegeEscalation": False,
     "readOnlyRootFilesystem": True,
     "capabilities": {"drop": ["ALL"]},
 }
 # The pods' uid has no entry in /etc/passwd of any image.
-_USER_ENV: list[Manifest] = [{"name": "HOME", "value": TMP}, {"name": "USER", "value": "proctor"}]
+USER_ENV: list[Manifest] = [{"name": "HOME", "value": TMP}, {"name": "USER", "value": "proctor"}]
 _DEFAULT_RESOURCES = {"requests": {"cpu": "50m", "memory": "96Mi"}}
 
 
@@ -107,7 +107,7 @@ def resolve_job(run: TestRun, plan: Plan, step: Step, runner_image: str) -> Mani
     """Return the Job whose one pod resolves a step's git ref to a commit."""
     labels = _labels(run, plan, role=names.ROLE_RESOLVE, step=step)
     container = _container("resolve", runner_image, ["python3", "-m", "proctor.runner", "resolve"])
-    container["env"] = _USER_ENV + _own_env(step, None)
+    container["env"] = USER_ENV + _own_env(step, None)
     container["resources"] = _DEFAULT_RESOURCES
     container["volumeMounts"] = [_mount("plan", names.PLAN_DIR, read_only=True), _mount("tmp", TMP)]
     volumes = [_plan_volume(run), _empty("tmp")]
@@ -134,7 +134,7 @@ def _template(run: TestRun, plan: Plan, step: Step, runner_image: str, commit: s
     runner = plan.spec.runner
     extra = runner.pod_template
     prepare = _container(names.PREPARE_CONTAINER, runner_image, ["python3", "-m", "proctor.runner", "prepare"])
-    prepare["env"] = _USER_ENV + _own_env(step, commit)
+    prepare["env"] = USER_ENV + _own_env(step, commit)
     prepare["resources"] = _DEFAULT_RESOURCES
     prepare["volumeMounts"] = [
         _mount("plan", names.PLAN_DIR, read_only=True),
@@ -143,7 +143,7 @@ def _template(run: TestRun, plan: Plan, step: Step, runner_image: str, commit: s
     ]
     main = _container(names.RUNNER_CONTAINER, runner.image or runner_image, ["python3", names.RUNNER_DIR, "run"])
     # Ours come last: of two variables with one name the last counts.
-    main["env"] = [*_USER_ENV, *runner.env, *_target_env(plan), *_own_env(step, commit)]
+    main["env"] = [*USER_ENV, *runner.env, *_target_env(plan), *_own_env(step, commit)]
     main["envFrom"] = [*runner.env_from, *_target_env_from(plan.spec)]
     main["resources"] = runner.resources or _DEFAULT_RESOURCES
     main["volumeMounts"] = [
@@ -171,7 +171,7 @@ def _pod_spec(runner: Runner, volumes: list[Any]) -> dict[str, Any]:
         "automountServiceAccountToken": False,
         "enableServiceLinks": False,
         "terminationGracePeriodSeconds": 30,
-        "securityContext": _POD_SECURITY,
+        "securityContext": POD_SECURITY,
         "volumes": volumes,
         "nodeSelector": runner.node_selector,
         "tolerations": runner.tolerations,
@@ -184,7 +184,7 @@ def _pod_spec(runner: Runner, volumes: list[Any]) -> dict[str, Any]:
 
 
 def _container(name: str, image: str, command: list[str]) -> dict[str, Any]:
-    return {"name": name, "image": image, "command": command, "securityContext": _CONTAINER_SECURITY}
+    return {"name": name, "image": image, "command": command, "securityContext": CONTAINER_SECURITY}
 
 
 def _own_env(step: Step, commit: str | None) -> list[Manifest]:
@@ -246,6 +246,7 @@ def _labels(run: TestRun, plan: Plan, *, role: str, step: Step) -> dict[str, str
     }
     if step.exclusive and role == names.ROLE_STEP:
         labels[names.LABEL_EXCLUSIVE] = "true"
+        labels[names.LABEL_TARGET_NAMESPACE] = plan.spec.target.namespace or run.metadata.namespace
     return labels
 
 

@@ -5,7 +5,7 @@ that it returns; the status tells of a Job only once the Job has been observed.
 """
 
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from proctor.api import names
 from proctor.api.scalars import StepState, Verdict
@@ -14,6 +14,7 @@ from proctor.core import fields, jobs
 from proctor.core import plan as plans
 from proctor.core import step as steps
 from proctor.core.actions import Action, CreateJob, CreatePlan, Decision, DeleteJob, Event
+from proctor.core.chaos import inrun
 from proctor.core.ending import RunDecision, abort, finish, interrupt, judge
 from proctor.core.errors import InvalidSpec
 from proctor.core.observed import AskTarget, Job, ObservedRun, Question
@@ -105,6 +106,7 @@ def _advance(seen: ObservedRun, status: TestRunStatus, plan: Plan, runner_image:
     questions: set[Question] = set()
     commits = list(status.resolved.commits) if status.resolved else []
     held = list(seen.held)
+    times: list[datetime] = []
     for step in plan.spec.steps:
         old = next(s for s in status.steps if s.name == step.name)
         if old.state in ENDED:
@@ -113,6 +115,9 @@ def _advance(seen: ObservedRun, status: TestRunStatus, plan: Plan, runner_image:
         if old.job is not None or seen.job(jobs.child_name(seen.run, step.name)) is not None:
             views[step.name] = steps.observe(step, old, seen, plan.spec)
             questions |= views[step.name].questions
+            faults, next_fault = inrun.due(step, views[step.name].status, seen, plan)
+            actions += faults
+            times += [next_fault] if next_fault else []
             continue
         begun = start(step, old, seen, plan, views, held, commits, runner_image)
         views[step.name] = begun.view
@@ -123,11 +128,11 @@ def _advance(seen: ObservedRun, status: TestRunStatus, plan: Plan, runner_image:
             held.append(claim(seen, plan, step))
     if questions:
         return Decision(status, questions=frozenset(questions))
-    status = fold(seen, status, views, commits)
-    if all(view.status.state in ENDED for view in views.values()):
+    status = fold(seen, status, views, commits).model_copy(update={"chaos": inrun.told(seen)})
+    if all(view.status.state in ENDED for view in views.values()) and not inrun.unfinished(seen):
         return judge(seen, status, plan)
     actions += _leftovers(seen, status)
-    times = [view.look_again for view in views.values() if view.look_again is not None]
+    times += [view.look_again for view in views.values() if view.look_again is not None]
     return Decision(
         status,
         actions=tuple(actions),
@@ -137,14 +142,15 @@ def _advance(seen: ObservedRun, status: TestRunStatus, plan: Plan, runner_image:
 
 
 def _leftovers(seen: ObservedRun, status: TestRunStatus | None = None) -> list[Action]:
-    """Jobs that can still run pods though their step, or the whole run, has ended."""
+    """Jobs that can still run pods though their step, or the whole run, has ended; faults of a run that has ended."""
     ended = {s.name for s in (status or seen.run.status).steps if s.verdict is not None}
     whole = seen.run.status.verdict is not None
-    return [
+    left: list[Action] = [
         DeleteJob(job.name, job.uid)
         for job in seen.jobs
         if job.live and (whole or job.step in ended) and not _done(job, seen)
     ]
+    return [*left, *(inrun.aborts(seen) if whole else ())]
 
 
 def _done(job: Job, seen: ObservedRun) -> bool:
@@ -156,6 +162,8 @@ def _done(job: Job, seen: ObservedRun) -> bool:
 def _understood(plan: Plan) -> str:
     shards = sum(step.shards for step in plan.spec.steps)
     parts = [_count(len(plan.spec.steps), "step"), _count(shards, "shard")]
+    if faults := sum(len(step.chaos) for step in plan.spec.steps):
+        parts.append(_count(faults, "fault"))
     if plan.spec.quarantine:
         parts.append(_count(len(plan.spec.quarantine), "quarantined test"))
     return ", ".join(parts)

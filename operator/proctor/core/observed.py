@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from proctor.api.chaos import ChaosExperiment
 from proctor.api.testrun import TestRun
 from proctor.api.testsuite import TestSuite
 from proctor.core.plan import Plan
@@ -70,6 +71,7 @@ class Job:
     pods: int = 1
     target: str = ""
     exclusive: bool = False
+    target_namespace: str = ""
     plan: str = ""
     complete: bool = False
     failed: str | None = None
@@ -115,6 +117,8 @@ class Claim:
     exclusive: bool
     pods: int
     since: datetime
+    namespace: str = ""
+    """The target's, where the step is exclusive."""
 
 
 @dataclass(frozen=True)
@@ -136,7 +140,14 @@ class AskPodRefusal:
     job: str
 
 
-Question = AskTarget | AskJob | AskPodRefusal
+@dataclass(frozen=True)
+class AskInjection:
+    """Would the API server take all that a fault needs? (A dry run of actions.)"""
+
+    actions: tuple[object, ...]
+
+
+Question = AskTarget | AskJob | AskPodRefusal | AskInjection
 
 
 @dataclass(frozen=True)
@@ -155,6 +166,10 @@ class ObservedRun:
     held: tuple[Claim, ...] = ()
     awaited: tuple[Claim, ...] = ()
     budget: int = 50
+    faults: tuple[ChaosExperiment, ...] = ()
+    """Experiments that are on in the target's namespace."""
+    experiments: tuple[ChaosExperiment, ...] = ()
+    """This run's own, the oldest first."""
     target: tuple[Workload, ...] | None = None
     gone: frozenset[str] = frozenset()
     present: frozenset[str] = frozenset()

@@ -10,7 +10,11 @@ from dataclasses import dataclass
 from datetime import date
 from typing import Any
 
+from pydantic import ValidationError
+
 from proctor.api import names
+from proctor.api.base import explain
+from proctor.api.chaos import ChaosExperimentSpec
 from proctor.api.scalars import Impact, Mode, StepKind, seconds
 from proctor.api.step import Source, Step
 from proctor.api.testrun import TestRun
@@ -81,14 +85,22 @@ def check_supported(spec: TestSuiteSpec) -> None:
         where = f"spec.steps[{index}]"
         if step.kind is not StepKind.PYTEST:
             raise InvalidSpec(names.NOT_SUPPORTED, f"{where}.kind: {step.kind} is not available in this version")
-        if step.chaos:
-            raise InvalidSpec(names.NOT_SUPPORTED, f"{where}.chaos: faults in a run are not available in this version")
+        for number, chaos in enumerate(step.chaos):
+            _check_fault(f"{where}.chaos[{number}].template", chaos.template)
         if step.gates:
             raise InvalidSpec(names.NOT_SUPPORTED, f"{where}.gates: gates are not available in this version")
     if spec.impact is not Impact.DISABLED:
         raise InvalidSpec(names.NOT_SUPPORTED, f"spec.impact: {spec.impact} is not available in this version")
     for index, volume in enumerate(spec.runner.pod_template.volumes if spec.runner.pod_template else ()):
         _check_volume(f"spec.runner.podTemplate.volumes[{index}]", volume)
+
+
+def _check_fault(where: str, template: dict[str, Any]) -> None:
+    """Refuse the spec of a ChaosExperiment that the API server would refuse when its time has come."""
+    try:
+        ChaosExperimentSpec.model_validate(template)
+    except ValidationError as error:
+        raise InvalidSpec(names.INVALID_SPEC, f"{where}: {explain(error)}") from None
 
 
 def _check_volume(where: str, volume: dict[str, Any]) -> None:

@@ -83,7 +83,7 @@ def start(
     refusal = seen.refusals.get(jobs.child_name(seen.run, step.name))
     if refusal is not None and (trouble := _given_up(refusal, step, seen)):
         return Start(steps.end(old, trouble, now), commit=pinned)
-    wait = turns.may_start(claim(seen, plan, step), held, seen.awaited, seen.budget)
+    wait = _fault_is_on(step, seen) or turns.may_start(claim(seen, plan, step), held, seen.awaited, seen.budget)
     if wait is not None:
         return Start(waiting(wait.reason, wait.message), commit=pinned)
     if refusal is not None:
@@ -93,6 +93,14 @@ def start(
     return Start(view, job=jobs.step_job(seen.run, plan, step, runner_image, commit), commit=pinned)
 
 
+def _fault_is_on(step: Step, seen: ObservedRun) -> turns.Wait | None:
+    """Return why an exclusive step waits for a fault that is not of its own run."""
+    for fault in seen.faults:
+        if step.exclusive and fault.metadata.labels.get(names.LABEL_RUN_UID) != seen.run.metadata.uid:
+            return turns.Wait(names.WAITING_FOR_TARGET, f"ChaosExperiment {fault.metadata.name} is on in its namespace")
+    return None
+
+
 def claim(seen: ObservedRun, plan: Plan, step: Step) -> Claim:
     """Return what a step claims of the target and of the budget."""
     return Claim(
@@ -100,6 +108,7 @@ def claim(seen: ObservedRun, plan: Plan, step: Step) -> Claim:
         step=step.name,
         target=jobs.target_key(seen.run, plan.spec),
         exclusive=step.exclusive,
+        namespace=plan.spec.target.namespace or seen.run.metadata.namespace,
         pods=jobs.pods_at_once(step, plan.spec),
         since=seen.run.metadata.creation_timestamp or seen.now,
     )

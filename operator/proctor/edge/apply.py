@@ -8,27 +8,36 @@ from dataclasses import replace
 from typing import Any
 
 from proctor.api import names
+from proctor.api.chaos import ChaosExperiment
 from proctor.api.testrun import TestRun
 from proctor.api.testsuite import TestSuite
 from proctor.core.actions import (
+    AbortExperiment,
     AbortRun,
     Action,
+    AddAgent,
+    ChaosAction,
+    CreateExperiment,
     CreateJob,
+    CreateMeshFault,
     CreatePlan,
+    CreatePod,
     CreateRun,
     Decision,
     DeleteJob,
     DeleteRun,
+    KillPod,
 )
 from proctor.core.observed import Refusal
 from proctor.edge import metrics
 from proctor.edge.client import ApiError, Client
+from proctor.edge.experiments import Experiments
 from proctor.edge.observe import Observer, now, owned, refusal_of
 from proctor.edge.recorder import Recorder
 from proctor.edge.store import Refused, Store
 from proctor.edge.workqueue import Key
 
-Resource = TestRun | TestSuite | Refused
+Resource = TestRun | TestSuite | ChaosExperiment | Refused
 log = logging.getLogger(__name__)
 
 
@@ -39,8 +48,11 @@ class LookAgain(Exception):
 class Writer:
     """Writes decisions."""
 
-    def __init__(self, client: Client, store: Store, observer: Observer, recorder: Recorder) -> None:
+    def __init__(
+        self, client: Client, store: Store, observer: Observer, experiments: Experiments, recorder: Recorder
+    ) -> None:
         self._client = client
+        self._experiments = experiments
         self._store = store
         self._observer = observer
         self._recorder = recorder
@@ -76,6 +88,32 @@ class Writer:
                 await self._delete("testruns", namespace, name, uid)
             case AbortRun(name):
                 await self._client.merge("testruns", namespace, name, {"spec": {"abort": True}})
+            case CreateExperiment(manifest):
+                await self._create_experiment(manifest)
+            case AbortExperiment(where, name):
+                await self._client.merge("chaosexperiments", where, name, {"spec": {"abort": True}})
+            case _:
+                assert isinstance(resource, ChaosExperiment), "the other actions are those of an experiment"
+                await self._act_on_target(resource, action)
+
+    async def _create_experiment(self, manifest: Any) -> None:
+        try:
+            created = await self._client.create("chaosexperiments", manifest["metadata"]["namespace"], manifest)
+            self._store.put(names.CHAOS_EXPERIMENT, created)
+        except ApiError as error:
+            if error.status != 409:
+                raise
+
+    async def _act_on_target(self, experiment: ChaosExperiment, action: ChaosAction) -> None:
+        try:
+            await self._experiments.act(experiment, action)
+        except ApiError as error:
+            injects = isinstance(action, AddAgent | KillPod | CreatePod | CreateMeshFault)
+            # 429 is a PodDisruptionBudget's no.
+            if not injects or not (error.final or error.status == 429):
+                raise
+            self._experiments.refused(experiment, error.message)
+            raise LookAgain(error.message) from None
 
     async def _create_plan(self, run: Resource, manifest: Any) -> None:
         namespace, name = run.metadata.namespace, manifest["metadata"]["name"]

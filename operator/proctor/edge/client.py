@@ -33,6 +33,9 @@ PREFIXES = {
     "statefulsets": "/apis/apps/v1",
     "daemonsets": "/apis/apps/v1",
     "leases": "/apis/coordination.k8s.io/v1",
+    "horizontalpodautoscalers": "/apis/autoscaling/v2",
+    "podchaos": "/apis/chaos-mesh.org/v1alpha1",
+    "networkchaos": "/apis/chaos-mesh.org/v1alpha1",
 } | dict.fromkeys(names.PLURALS.values(), f"/apis/{names.API_VERSION}")
 
 
@@ -89,13 +92,18 @@ class Client:
             query["continue"] = token
 
     async def create(
-        self, plural: str, namespace: str | None, body: Mapping[str, Any], *, dry_run: bool = False
+        self,
+        plural: str,
+        namespace: str | None,
+        body: Mapping[str, Any],
+        *,
+        part: str = "",
+        dry_run: bool = False,
     ) -> Json:
-        """Create an object; unknown fields are refused."""
-        query = {"fieldValidation": "Strict", "fieldManager": "proctor"}
-        if dry_run:
-            query["dryRun"] = "All"
-        return await self._call("POST", plural, namespace, query=query, body=body)
+        """Create an object, or a `part` of the one that the body names ("eviction"). Unknown fields are refused."""
+        name = body["metadata"]["name"] if part else ""
+        query = {"fieldValidation": "Strict", "fieldManager": "proctor"} | _dry(dry_run)
+        return await self._call("POST", plural, namespace, name, part=part, query=query, body=body)
 
     async def replace(self, plural: str, namespace: str, body: Mapping[str, Any], *, part: str = "") -> Json:
         """Replace an object, or its `part` such as "status", if it still has the body's resourceVersion."""
@@ -106,10 +114,28 @@ class Client:
         """Merge `body` into an object (JSON merge patch)."""
         return await self._call("PATCH", plural, namespace, name, query={"fieldManager": "proctor"}, body=body)
 
-    async def delete(self, plural: str, namespace: str, name: str, uid: str) -> None:
-        """Delete an object and, in the background, what it owns, if it still has this uid."""
-        body = {"propagationPolicy": "Background", "preconditions": {"uid": uid}}
-        await self._call("DELETE", plural, namespace, name, body=body)
+    async def add(
+        self, plural: str, namespace: str, name: str, body: Mapping[str, Any], *, part: str, dry_run: bool = False
+    ) -> Json:
+        """Merge `body` into a `part` of an object, list items by their names (strategic merge patch)."""
+        query = {"fieldManager": "proctor"} | _dry(dry_run)
+        return await self._call("PATCH", plural, namespace, name, part=part, query=query, body=body)
+
+    async def delete(
+        self,
+        plural: str,
+        namespace: str,
+        name: str,
+        uid: str,
+        *,
+        grace: int | None = None,
+        dry_run: bool = False,
+    ) -> None:
+        """Delete an object and, in the background, what it owns, if it still has this uid; `grace` in seconds."""
+        body: Json = {"propagationPolicy": "Background", "preconditions": {"uid": uid}}
+        if grace is not None:
+            body["gracePeriodSeconds"] = grace
+        await self._call("DELETE", plural, namespace, name, query=_dry(dry_run), body=body)
 
     async def watch(
         self, plural: str, namespace: str | None, selector: str, since: str, seconds: int
@@ -153,7 +179,8 @@ class Client:
         path = PREFIXES[plural]
         path += f"/namespaces/{namespace}" if namespace else ""
         path += "".join(f"/{piece}" for piece in (plural, name, part) if piece)
-        content = "application/merge-patch+json" if method == "PATCH" else "application/json"
+        kind = "strategic-merge-patch" if part else "merge-patch"
+        content = f"application/{kind}+json" if method == "PATCH" else "application/json"
         request = await self._api.param_serialize(
             method,
             path,
@@ -170,6 +197,10 @@ class Client:
             with _connection():
                 raise _error(response.status, await response.read())
         return response
+
+
+def _dry(run: bool) -> dict[str, str]:
+    return {"dryRun": "All"} if run else {}
 
 
 @contextmanager

@@ -10,6 +10,7 @@ from proctor.edge import metrics, watch
 from proctor.edge.apply import Writer
 from proctor.edge.client import ApiError, Client
 from proctor.edge.config import Config
+from proctor.edge.experiments import Experiments
 from proctor.edge.lease import Lease
 from proctor.edge.observe import Observer
 from proctor.edge.reconcile import Reconciler
@@ -90,8 +91,9 @@ class Engine:
         observer = Observer(self._client, self.store, config.max_pods, config.runner_image)
         recorder = Recorder(self._client)
         group.create_task(self._record(recorder))
-        writer = Writer(self._client, self.store, observer, recorder)
-        reconciler = Reconciler(self.store, observer, writer, config.runner_image)
+        experiments = Experiments(self._client, self.store)
+        writer = Writer(self._client, self.store, observer, experiments, recorder)
+        reconciler = Reconciler(self.store, observer, experiments, writer, config.runner_image)
         group.create_task(self.queue.run_timers())
         for _ in range(config.workers):
             group.create_task(self._work(reconciler))

@@ -83,6 +83,8 @@ class Observer:
             pods=self._store.pods(uid),
             held=self._store.held(),
             awaited=self._store.awaited(),
+            faults=self._store.faults.on(_target_namespace(seen)),
+            experiments=self._store.faults.of_run(uid),
         )
 
     def suite(self, key: Key, entry: Entry, suite: TestSuite) -> ObservedSuite:
@@ -121,6 +123,8 @@ class Observer:
                 case AskPodRefusal(name):
                     refusal = await self._pod_refusal(namespace, name)
                     seen = replace(seen, pod_refusals={**seen.pod_refusals, name: refusal})
+                case _:
+                    raise AssertionError(f"a run does not ask {question}")
         return seen
 
     async def answer_suite(self, seen: ObservedSuite, questions: frozenset[Question]) -> ObservedSuite:
@@ -134,8 +138,8 @@ class Observer:
                     seen = replace(seen, target=await self._target(where, spec.target.selector.match_labels))
                 case AskPodRefusal():
                     seen = replace(seen, dry_run=await self._dry_run(seen.suite))
-                case AskJob():
-                    raise AssertionError("a suite has no Jobs")
+                case _:
+                    raise AssertionError(f"a suite does not ask {question}")
         return seen
 
     async def _target(self, namespace: str, labels: Mapping[str, str]) -> tuple[Workload, ...]:
@@ -196,6 +200,10 @@ class Observer:
                 if not refusal_of(error).quota:
                     problems.append(f"spec.steps[{index}]: its Job would be refused: {error.message}")
         return tuple(problems)
+
+
+def _target_namespace(seen: ObservedRun) -> str:
+    return (seen.plan.spec.target.namespace if seen.plan else None) or seen.run.metadata.namespace
 
 
 def owned(raw: Json, uid: str) -> bool:

@@ -36,6 +36,7 @@ def job(raw: Json) -> Job:
         pods=spec.get("parallelism") or 1,
         target=labels.get(names.LABEL_TARGET, ""),
         exclusive=labels.get(names.LABEL_EXCLUSIVE) == "true",
+        target_namespace=labels.get(names.LABEL_TARGET_NAMESPACE, ""),
         plan=(meta.get("annotations") or {}).get(names.ANNOTATION_PLAN, ""),
         complete=done is not None,
         failed=(failed.get("reason") or "Failed") if failed else None,

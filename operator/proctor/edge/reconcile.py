@@ -4,12 +4,15 @@ import logging
 from datetime import datetime
 
 from proctor.api import names
+from proctor.api.chaos import ChaosExperiment
 from proctor.api.testrun import TestRun, TestRunStatus
 from proctor.api.testsuite import TestSuite
 from proctor.core import lifecycle, refusal, suites
 from proctor.core.actions import CreateJob, Decision
+from proctor.core.chaos import ladder
 from proctor.core.observed import Claim, ObservedRun
 from proctor.edge.apply import LookAgain, Writer
+from proctor.edge.experiments import Experiments
 from proctor.edge.observe import Observer, now
 from proctor.edge.store import Entry, Store
 from proctor.edge.workqueue import Key
@@ -22,9 +25,12 @@ log = logging.getLogger(__name__)
 class Reconciler:
     """Brings one object a step further."""
 
-    def __init__(self, store: Store, observer: Observer, writer: Writer, runner_image: str) -> None:
+    def __init__(
+        self, store: Store, observer: Observer, experiments: Experiments, writer: Writer, runner_image: str
+    ) -> None:
         self._store = store
         self._observer = observer
+        self._experiments = experiments
         self._writer = writer
         self._runner_image = runner_image
 
@@ -41,6 +47,8 @@ class Reconciler:
                 return await self._run(key, entry, entry.body)
             if isinstance(entry.body, TestSuite):
                 return await self._suite(key, entry, entry.body)
+            if isinstance(entry.body, ChaosExperiment):
+                return await self._experiment(key, entry, entry.body)
             refused = entry.body
             verdict = refusal.decide(
                 refused.status, refused.metadata.generation, refused.reason, refused.message, now()
@@ -82,6 +90,7 @@ class Reconciler:
                     step=labels[names.LABEL_STEP],
                     target=labels[names.LABEL_TARGET],
                     exclusive=labels.get(names.LABEL_EXCLUSIVE) == "true",
+                    namespace=labels.get(names.LABEL_TARGET_NAMESPACE, ""),
                     pods=action.manifest["spec"]["parallelism"],
                     since=seen.now,
                 )
@@ -99,6 +108,26 @@ class Reconciler:
         else:
             raise AssertionError(f"{key}: decide still asks after {MAX_ROUNDS} rounds: {decision.questions}")
         await self._writer.apply(suite, decision)
+        return _seconds(decision.look_again)
+
+    async def _experiment(self, key: Key, entry: Entry, experiment: ChaosExperiment) -> float | None:
+        seen = await self._experiments.observe(entry, experiment)
+        uid, reserved = experiment.metadata.uid, self._store.faults.reserved
+        try:
+            for _ in range(MAX_ROUNDS):
+                seen = self._experiments.beside(seen)
+                # No await between the look at the rivals and this: that is the lock. It is held over a question.
+                if not seen.rival:
+                    reserved.add(uid)
+                decision = ladder.decide(seen, self._runner_image)
+                if not decision.questions:
+                    break
+                seen = await self._experiments.answer(seen, decision.questions)
+            else:
+                raise AssertionError(f"{key}: decide still asks after {MAX_ROUNDS} rounds: {decision.questions}")
+            await self._writer.apply(experiment, decision)
+        finally:
+            reserved.discard(uid)
         return _seconds(decision.look_again)
 
 

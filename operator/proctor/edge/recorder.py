@@ -7,6 +7,7 @@ import asyncio
 import logging
 from typing import Any
 
+from proctor.api.chaos import ChaosExperiment
 from proctor.api.testrun import TestRun
 from proctor.api.testsuite import TestSuite
 from proctor.core.actions import Event
@@ -26,7 +27,7 @@ class Recorder:
         self._client = client
         self._waiting: asyncio.Queue[Json] = asyncio.Queue(MAX_WAITING)
 
-    def tell(self, resource: TestRun | TestSuite | Refused, event: Event) -> None:
+    def tell(self, resource: TestRun | TestSuite | ChaosExperiment | Refused, event: Event) -> None:
         """Have an Event about `resource` written; it is dropped and counted when too many wait."""
         try:
             self._waiting.put_nowait(_body(resource, event))

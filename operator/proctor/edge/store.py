@@ -13,7 +13,7 @@ from pydantic import ValidationError
 
 from proctor.api import names
 from proctor.api.base import Metadata, explain
-from proctor.api.chaos import ChaosExperimentStatus
+from proctor.api.chaos import ChaosExperiment, ChaosExperimentStatus
 from proctor.api.perfgate import PerfGateStatus
 from proctor.api.testrun import TestRun, TestRunStatus
 from proctor.api.testsuite import TestSuite, TestSuiteStatus
@@ -21,6 +21,7 @@ from proctor.core.jobs import target_key
 from proctor.core.observed import Claim, Job, Pod
 from proctor.core.plan import Plan
 from proctor.edge import parse
+from proctor.edge.faults import Faults
 from proctor.edge.workqueue import Key
 
 Json = dict[str, Any]
@@ -51,7 +52,7 @@ class Entry:
     """One custom resource. `spec` is kept as stored, to see what was dropped."""
 
     version: int
-    body: TestRun | TestSuite | Refused
+    body: TestRun | TestSuite | ChaosExperiment | Refused
     spec: Json
 
 
@@ -69,6 +70,7 @@ class Store:
     _live: dict[str, Job] = field(default_factory=dict)
     _runs_of: dict[tuple[str, str], set[Key]] = field(default_factory=lambda: defaultdict(set))
     _unfinished: set[Key] = field(default_factory=set)
+    faults: Faults = field(default_factory=Faults)
     plans: dict[str, Plan] = field(default_factory=dict)
     doubtful: set[str] = field(default_factory=set)
     """Uids of runs that may have a plan though their status does not say so: one may have been killed in between."""
@@ -94,6 +96,8 @@ class Store:
         self._unfinished.discard(key)
         if entry is None:
             return
+        if isinstance(entry.body, ChaosExperiment):
+            self._fault_changed(self.faults.drop(entry.body))
         if isinstance(entry.body, TestRun):
             uid = entry.body.metadata.uid
             self._forget_gone(uid)
@@ -186,7 +190,9 @@ class Store:
         claims = dict(self.reserved)
         for job in self._live.values():
             if job.role == names.ROLE_STEP and not self._step_ended(job):
-                claim = Claim(job.run_uid, job.step, job.target, job.exclusive, job.pods, job.created)
+                claim = Claim(
+                    job.run_uid, job.step, job.target, job.exclusive, job.pods, job.created, job.target_namespace
+                )
                 claims[job.run_uid, job.step] = claim
         return tuple(claims.values())
 
@@ -218,6 +224,8 @@ class Store:
 
     def _index(self, key: Key, entry: Entry, meta: Json) -> None:
         run = entry.body
+        if isinstance(run, ChaosExperiment):
+            self._fault_changed(self.faults.put(run))
         if key.kind != names.TEST_RUN:
             if key.kind == names.TEST_SUITE:
                 for waiting in self._runs_of[key.namespace, key.name] & self._unfinished:
@@ -239,6 +247,12 @@ class Store:
             self._unfinished.discard(key)
         if any(step.verdict is not None for step in run.status.steps):
             self.wake_waiting()
+
+    def _fault_changed(self, run_uid: str) -> None:
+        """Have the run looked at that a fault belongs to, and those that may wait for its end."""
+        if key := self._run_by_uid.get(run_uid):
+            self.changed(key)
+        self.wake_waiting()
 
     def _suite_of(self, key: Key, run: TestRun) -> tuple[str, str] | None:
         return (key.namespace, run.spec.suite_ref.name) if run.spec.suite_ref else None
@@ -268,12 +282,14 @@ class Store:
             self.changed(key)
 
 
-def _parse(kind: str, raw: Json) -> TestRun | TestSuite | Refused:
+def _parse(kind: str, raw: Json) -> TestRun | TestSuite | ChaosExperiment | Refused:
     try:
         if kind == names.TEST_RUN:
             return TestRun.model_validate(raw)
         if kind == names.TEST_SUITE:
             return TestSuite.model_validate(raw)
+        if kind == names.CHAOS_EXPERIMENT:
+            return ChaosExperiment.model_validate(raw)
         reason, message = names.NOT_SUPPORTED, f"{kind} is not acted on by this version"
     except ValidationError as error:
         reason, message = names.INVALID_SPEC, explain(error)

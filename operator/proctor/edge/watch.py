@@ -17,9 +17,9 @@ log = logging.getLogger(__name__)
 
 
 async def first_lists(client: Client, store: Store, namespaces: Sequence[str]) -> None:
-    """Fill the store with suites, runs and their children, so that no decision is made half blind."""
+    """Fill the store with suites, runs, faults and their children, so that no decision is made half blind."""
     for namespace in namespaces or (None,):
-        for kind in (names.TEST_SUITE, names.TEST_RUN):
+        for kind in (names.TEST_SUITE, names.TEST_RUN, names.CHAOS_EXPERIMENT):
             items, _ = await client.list(names.PLURALS[kind], namespace)
             for raw in items:
                 store.put(kind, raw)

@@ -1,0 +1,112 @@
+"""What the world of one ChaosExperiment looks like, as frozen values."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from proctor.api.chaos import ChaosExperiment
+from proctor.core.observed import Ended
+
+
+@dataclass(frozen=True)
+class Agent:
+    """A container of ours in a target pod. `waiting` is why it does not start, as reason and message."""
+
+    started_at: datetime | None = None
+    ended: Ended | None = None
+    waiting: tuple[str, str] | None = None
+
+
+@dataclass(frozen=True)
+class TargetPod:
+    """A pod that could be hit.
+
+    `container` is the one whose processes a fault concerns, `command` how its program is started (empty: as the image
+    says), `user` the uid that it surely runs as. `door` is where it can be watched: its port, and the path of an HTTP
+    check.
+    `ready_since` is None while the pod is not Ready. `agents` are ours, by name. `controller` is its owner's kind.
+    """
+
+    name: str
+    uid: str
+    ip: str
+    container: str
+    command: tuple[str, ...] = ()
+    user: int | None = None
+    door: tuple[int, str] | None = None
+    ready_since: datetime | None = None
+    deleting: bool = False
+    controller: str = ""
+    host_network: bool = False
+    host_pid: bool = False
+    static: bool = False
+    agents: Mapping[str, Agent] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class HelperPod:
+    """A pod of ours: the observer, or the one that makes an outage. `trouble` is why it does not start."""
+
+    name: str
+    uid: str
+    created: datetime
+    ready_since: datetime | None = None
+    ended: Ended | None = None
+    phase: str = "Pending"
+    trouble: str = ""
+    deleting: bool = False
+
+
+@dataclass(frozen=True)
+class Workload:
+    """The workload that targetRef names. `autoscaler` is a HorizontalPodAutoscaler that scales it, or empty."""
+
+    kind: str
+    name: str
+    replicas: int
+    autoscaler: str = ""
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """The experiment's namespace: whether it has opted in, its end, what Pod Security it enforces ("" for nothing)."""
+
+    allowed: bool
+    enforces: str = ""
+    deleting: bool = False
+
+
+@dataclass(frozen=True)
+class MeshFault:
+    """An object of Chaos Mesh: whether all targets are injected, and recovered, by its own word."""
+
+    name: str
+    injected: bool
+    recovered: bool
+    message: str = ""
+
+
+@dataclass(frozen=True)
+class ObservedExperiment:
+    """One ChaosExperiment and its world.
+
+    `surroundings` is None where the operator has no rights to chaos. `workload` is None when targetRef names nothing
+    that exists, or names a Pod. `rival` is what must end first. `refusal` is what the API server said against a dry
+    run of the injection, None until asked ("" for nothing). `failed` tells what the injection itself met.
+    """
+
+    experiment: ChaosExperiment
+    now: datetime
+    raw_spec: Mapping[str, object] = field(default_factory=dict)
+    surroundings: Surroundings | None = None
+    pods: tuple[TargetPod, ...] = ()
+    workload: Workload | None = None
+    helpers: Mapping[str, HelperPod] = field(default_factory=dict)
+    mesh: MeshFault | None = None
+    rival: str = ""
+    refusal: str | None = None
+    failed: str = ""
+
+    def pod(self, uid: str) -> TargetPod | None:
+        """Return the pod with this uid, if it still exists."""
+        return next((pod for pod in self.pods if pod.uid == uid), None)

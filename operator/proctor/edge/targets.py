@@ -1,0 +1,128 @@
+"""The API server's JSON for what an experiment concerns -> the few facts that its decisions need."""
+
+from typing import Any
+
+from proctor.api import names
+from proctor.core.chaos.observed import Agent, HelperPod, MeshFault, Surroundings, TargetPod
+from proctor.core.observed import Ended
+from proctor.edge.parse import time_of
+
+Json = dict[str, Any]
+DEFAULT_CONTAINER = "kubectl.kubernetes.io/default-container"
+STATIC = "kubernetes.io/config.mirror"
+ENFORCES = "pod-security.kubernetes.io/enforce"
+
+
+def surroundings(raw: Json) -> Surroundings:
+    """Return what matters of a namespace."""
+    labels = raw["metadata"].get("labels") or {}
+    return Surroundings(
+        allowed=labels.get(names.LABEL_CHAOS) == names.CHAOS_ALLOWED,
+        enforces=labels.get(ENFORCES, ""),
+        deleting="deletionTimestamp" in raw["metadata"],
+    )
+
+
+def target_pod(raw: Json) -> TargetPod:
+    """Return a pod that a fault could hit."""
+    meta, spec, status = raw["metadata"], raw["spec"], raw.get("status") or {}
+    annotations = meta.get("annotations") or {}
+    wanted = annotations.get(DEFAULT_CONTAINER)
+    main = next((c for c in spec["containers"] if c["name"] == wanted), spec["containers"][0])
+    user = (main.get("securityContext") or {}).get("runAsUser")
+    if user is None:
+        user = (spec.get("securityContext") or {}).get("runAsUser")
+    return TargetPod(
+        name=meta["name"],
+        uid=meta["uid"],
+        ip=status.get("podIP", ""),
+        container=main["name"],
+        command=tuple(main.get("command") or ()),
+        user=user,
+        door=_door(main),
+        ready_since=_ready_since(status),
+        deleting="deletionTimestamp" in meta,
+        controller=next((o["kind"] for o in meta.get("ownerReferences") or [] if o.get("controller")), ""),
+        host_network=bool(spec.get("hostNetwork")),
+        host_pid=bool(spec.get("hostPID")),
+        static=STATIC in annotations,
+        agents=_agents(spec, status),
+    )
+
+
+def helper_pod(raw: Json) -> HelperPod:
+    """Return a pod that an experiment made."""
+    meta, status = raw["metadata"], raw.get("status") or {}
+    state = next((c.get("state") or {} for c in status.get("containerStatuses") or []), {})
+    waiting = state.get("waiting") or {}
+    conditions: dict[str, Json] = {c["type"]: c for c in status.get("conditions") or []}
+    scheduled = conditions.get("PodScheduled") or {}
+    trouble = scheduled.get("message", "") if scheduled.get("reason") == "Unschedulable" else ""
+    if waiting.get("reason") not in (None, "ContainerCreating", "PodInitializing"):
+        trouble = f"{waiting['reason']}: {waiting.get('message', '')}"
+    return HelperPod(
+        name=meta["name"],
+        uid=meta["uid"],
+        created=time_of(meta["creationTimestamp"]),
+        ready_since=_ready_since(status),
+        ended=_ended(state),
+        phase=status.get("phase") or "Pending",
+        trouble=trouble,
+        deleting="deletionTimestamp" in meta,
+    )
+
+
+def mesh_fault(raw: Json) -> MeshFault:
+    """Return an object of Chaos Mesh by its own conditions."""
+    status = raw.get("status") or {}
+    true = {c["type"] for c in status.get("conditions") or [] if c.get("status") == "True"}
+    records = ((status.get("experiment") or {}).get("containerRecords")) or []
+    events = [event.get("message", "") for record in records for event in record.get("events") or []]
+    return MeshFault(
+        name=raw["metadata"]["name"],
+        injected="AllInjected" in true,
+        recovered="AllRecovered" in true,
+        message=next((text for text in reversed(events) if text), ""),
+    )
+
+
+def _ready_since(status: Json) -> Any:
+    ready = next((c for c in status.get("conditions") or [] if c["type"] == "Ready" and c["status"] == "True"), None)
+    return time_of(ready["lastTransitionTime"]) if ready else None
+
+
+def _door(container: Json) -> tuple[int, str] | None:
+    """Return where a container can be watched: the address of its readiness or liveness probe, or its first port."""
+    ports = {port.get("name", ""): port["containerPort"] for port in container.get("ports") or []}
+    for kind in ("readinessProbe", "livenessProbe"):
+        probe = container.get(kind) or {}
+        if http := probe.get("httpGet"):
+            path = http.get("path", "/") if http.get("scheme", "HTTP") == "HTTP" else ""
+            return ports.get(http["port"], http["port"]), path
+        if tcp := probe.get("tcpSocket"):
+            return ports.get(tcp["port"], tcp["port"]), ""
+    tcp_ports = [p["containerPort"] for p in container.get("ports") or [] if p.get("protocol", "TCP") == "TCP"]
+    return (tcp_ports[0], "") if tcp_ports else None
+
+
+def _agents(spec: Json, status: Json) -> dict[str, Agent]:
+    states = {c["name"]: c.get("state") or {} for c in status.get("ephemeralContainerStatuses") or []}
+    return {c["name"]: _agent(states.get(c["name"], {})) for c in spec.get("ephemeralContainers") or []}
+
+
+def _agent(state: Json) -> Agent:
+    waiting = state.get("waiting") or {}
+    running = state.get("running") or state.get("terminated") or {}
+    reason = waiting.get("reason")
+    return Agent(
+        started_at=time_of(running["startedAt"]) if running.get("startedAt") else None,
+        ended=_ended(state),
+        waiting=(reason, waiting.get("message", "")) if reason else None,
+    )
+
+
+def _ended(state: Json) -> Ended | None:
+    ended = state.get("terminated")
+    if not ended:
+        return None
+    return Ended(ended["exitCode"], ended.get("reason") or "", ended.get("message") or "")
