@@ -144,7 +144,7 @@ class AskPodRefusal:
 class AskInjection:
     """Would the API server take all that a fault needs? (A dry run of actions.)"""
 
-    actions: tuple[object, ...]
+    actions: tuple[object, ...] = field(hash=False)
 
 
 Question = AskTarget | AskJob | AskPodRefusal | AskInjection

@@ -6,199 +6,180 @@ to end it early when it is aborted, and to make sure.
 
 from datetime import datetime, timedelta
 
-from proctor.api import names
 from proctor.api.chaos import ChaosExperimentStatus, ChaosTarget
-from proctor.api.scalars import Driver, Fault, Verdict, seconds
-from proctor.core import conditions
+from proctor.api.scalars import Driver, Fault, seconds
 from proctor.core.actions import AddAgent, ChaosAction, CreatePod, DeleteMeshFault, DeletePod
 from proctor.core.chaos import manifests
 from proctor.core.chaos.inject import GRACE, Progress, deed
 from proctor.core.chaos.judge import moment
-from proctor.core.chaos.observed import Agent, ObservedExperiment, TargetPod
+from proctor.core.chaos.observed import Agent, ObservedExperiment
 from proctor.core.envelope import IncompleteReport
-from proctor.core.verdict import Judgment
+from proctor.core.timeline import Deed
 
-TIMEOUT = timedelta(seconds=60)
-"""How long after its end a fault may go on before that is an Error."""
 SETTLED = timedelta(milliseconds=200)
+OWN_END = timedelta(seconds=3)
+"""How much after its deadline an agent may tell of the end that it made."""
+OVERDUE = timedelta(seconds=10)
+"""How much after its deadline an outage is ended by another pod: the one that made it may be on a node that is lost."""
+TOLD = {
+    Fault.NETWORK_CUT: "the rules' timers ran out and the rules are removed",
+    Fault.PAUSE: "the processes run again",
+    Fault.PROCESS_KILL: "nothing is left to undo",
+    Fault.POD_KILL: "the pods are gone",
+}
 
 
-def advance(seen: ObservedExperiment, status: ChaosExperimentStatus, image: str, *, early: bool) -> Progress:
-    """Return the next step of the heal. With `early` the fault must end now instead of at its deadline."""
+def advance(
+    seen: ObservedExperiment, status: ChaosExperimentStatus, begun: datetime, image: str, *, early: bool
+) -> Progress:
+    """Return the next step of the heal of a fault that was decided at `begun`.
+
+    With `early` it must end now instead of at its deadline. A target without injectedAt may still be hit: its agent
+    has not spoken.
+    """
     spec = seen.experiment.spec
-    injected = [target.injected_at for target in status.targets if target.injected_at is not None]
-    deadline = max(injected, default=seen.now) + timedelta(seconds=seconds(spec.duration))
     if spec.driver is Driver.CHAOS_MESH:
-        progress = _by_mesh(seen, status, deadline, early=early)
-    elif spec.fault is Fault.OUTAGE:
-        progress = _outage(seen, status, deadline, image, early=early)
-    else:
-        progress = _by_pod(seen, status, deadline, image, early=early)
-    late = _since(seen, deadline, early=early) + TIMEOUT
-    if progress.done or progress.trouble or seen.now < late:
-        return progress
-    message = progress.message or f"{spec.fault} did not end within {TIMEOUT.seconds} s after its time"
-    return Progress(progress.targets, trouble=Judgment(Verdict.ERROR, names.NOT_HEALED, message))
+        return _by_mesh(seen, status, early=early)
+    if spec.fault is Fault.OUTAGE:
+        return _outage(seen, status, deadline(seen, status, begun), image, early=early)
+    return _by_pod(seen, status, begun, image, early=early)
 
 
-def _since(seen: ObservedExperiment, deadline: datetime, *, early: bool) -> datetime:
-    """Return since when the fault should be over, as far as that is written down."""
-    deleted = seen.experiment.metadata.deletion_timestamp
-    return min(deadline, deleted) if early and deleted else deadline
+def deadline(seen: ObservedExperiment, status: ChaosExperimentStatus, begun: datetime) -> datetime:
+    """Return when the fault ends by itself at the latest."""
+    return max(_deadline(seen, target, begun) for target in status.targets)
+
+
+def _deadline(seen: ObservedExperiment, target: ChaosTarget, begun: datetime) -> datetime:
+    at = target.injected_at or begun + timedelta(seconds=manifests.ALLOWANCE)
+    return at + timedelta(seconds=seconds(seen.experiment.spec.duration))
 
 
 def _by_pod(
-    seen: ObservedExperiment, status: ChaosExperimentStatus, deadline: datetime, image: str, *, early: bool
+    seen: ObservedExperiment, status: ChaosExperimentStatus, begun: datetime, image: str, *, early: bool
 ) -> Progress:
+    fault = seen.experiment.spec.fault
     targets: list[ChaosTarget] = []
     actions: list[ChaosAction] = []
     for target in status.targets:
-        healed, action = _end_of(seen, target, deadline, image, early=early)
+        healed, action = _end_of(seen, target, begun, image, early=early)
         targets.append(target.model_copy(update={"healed_at": healed}))
         actions += [action] if action else []
     done = all(target.healed_at is not None for target in targets)
-    waiting = seen.experiment.spec.fault in manifests.HEALS and not early and seen.now < deadline
-    again = deadline + SETTLED if waiting else None
-    return Progress(tuple(targets), tuple(actions), done=done, message=_told(seen, done=done), look_again=again)
+    message = TOLD[fault] if done else f"{fault} has not ended"
+    ends = [_deadline(seen, target, begun) for target in targets if target.healed_at is None]
+    waits = fault in manifests.HEALS and not early and seen.now < min(ends, default=seen.now)
+    again = min(ends) + SETTLED if waits else None
+    return Progress(tuple(targets), tuple(actions), done=done, message=message, look_again=again)
 
 
 def _end_of(
-    seen: ObservedExperiment, target: ChaosTarget, deadline: datetime, image: str, *, early: bool
+    seen: ObservedExperiment, target: ChaosTarget, begun: datetime, image: str, *, early: bool
 ) -> tuple[datetime | None, ChaosAction | None]:
     """Return when the fault of one target ended, or what to do about it."""
     fault, pod = seen.experiment.spec.fault, seen.pod(target.uid)
     if target.healed_at is not None:
         return target.healed_at, None
+    if fault is Fault.PROCESS_KILL and target.injected_at is not None:
+        return target.injected_at, None
     if pod is None:
         # Whatever was in it went with it.
         return seen.now, None
-    if fault is Fault.PROCESS_KILL:
-        return target.injected_at or seen.now, None
     if fault is Fault.POD_KILL:
-        return (None, None) if pod.deleting or target.injected_at else (seen.now, None)
+        return (None if pod.deleting or target.injected_at else seen.now), None
+    agent = pod.agents.get(manifests.child_name(seen.experiment, manifests.INJECTS[fault]))
     if target.injected_at is None:
-        # Another target's injection failed. Until this one's agent has spoken or can act no more, all waits for it.
-        if (at := _never(seen, pod)) or _may_still_act(seen, pod):
-            return at, None
-    elif fault is Fault.PAUSE and (ended := _own_end(seen, pod)):
+        # Until this one's agent has spoken, or can act no more, all waits for it.
+        if agent is not None and agent.ended is None and seen.now < begun + _LATEST:
+            return None, None
+        if agent is None or _never(seen, agent) or fault is Fault.PROCESS_KILL:
+            return seen.now, None
+    elif fault is Fault.PAUSE and (ended := _healed_at(_word(seen, agent, manifests.PAUSE))):
         return ended, None
-    if not early and seen.now < deadline + (SETTLED if fault is Fault.NETWORK_CUT else timedelta(seconds=3)):
+    end = _deadline(seen, target, begun)
+    if not early and seen.now < end + (SETTLED if fault is Fault.NETWORK_CUT else OWN_END):
         return None, None
     action = manifests.HEALS[fault]
-    agent = pod.agents.get(manifests.child_name(seen.experiment, action))
-    if agent is None:
-        begun = target.injected_at or seen.now
+    healer = pod.agents.get(manifests.child_name(seen.experiment, action))
+    if healer is None:
         return None, AddAgent(pod.name, pod.uid, manifests.agent(seen.experiment, pod, action, begun, image))
-    return _proof(seen, agent, deadline), None
+    return _proof(_word(seen, healer, action), end), None
 
 
-def _never(seen: ObservedExperiment, pod: TargetPod) -> datetime | None:
-    """Return the present if a target's fault has surely never been on."""
-    agent = pod.agents.get(manifests.child_name(seen.experiment, _injecting(seen)))
-    if agent is None or (agent.started_at is None and agent.ended is None and not _may_still_act(seen, pod)):
-        return seen.now
-    try:
-        return seen.now if agent.ended and deed(seen, _injecting(seen), agent.ended).error else None
-    except IncompleteReport:
-        return None
+_LATEST = timedelta(seconds=manifests.ALLOWANCE) + GRACE
 
 
-def _may_still_act(seen: ObservedExperiment, pod: TargetPod) -> bool:
-    agent = pod.agents.get(manifests.child_name(seen.experiment, _injecting(seen)))
-    injected = conditions.get(seen.experiment.status.conditions, names.INJECTED)
-    if agent is None or agent.ended is not None or injected is None:
-        return False
-    return seen.now < injected.last_transition_time + timedelta(seconds=manifests.ALLOWANCE) + GRACE
+def _never(seen: ObservedExperiment, agent: Agent) -> bool:
+    """Whether an agent that can act no more has surely not acted."""
+    if agent.ended is None:
+        return agent.started_at is None
+    word = _word(seen, agent, manifests.INJECTS[seen.experiment.spec.fault])
+    return word is not None and word.complete and word.injected_at is None
 
 
-def _own_end(seen: ObservedExperiment, pod: TargetPod) -> datetime | None:
-    """Return when a pausing agent resumed its target by itself."""
-    agent = pod.agents.get(manifests.child_name(seen.experiment, manifests.PAUSE))
+def _word(seen: ObservedExperiment, agent: Agent | None, action: str) -> Deed | None:
+    """Return what an agent said; None while it has not spoken, and when it was ended before it could."""
     if agent is None or agent.ended is None:
         return None
     try:
-        report = deed(seen, manifests.PAUSE, agent.ended)
+        return deed(seen, action, agent.ended)
     except IncompleteReport:
         return None
-    return moment(report.healed_at) if report.healed_at else None
 
 
-def _proof(seen: ObservedExperiment, agent: Agent, deadline: datetime) -> datetime | None:
+def _healed_at(word: Deed | None) -> datetime | None:
+    return None if word is None or word.healed_at is None else moment(word.healed_at)
+
+
+def _proof(word: Deed | None, end: datetime) -> datetime | None:
     """Return when the fault ended by the word of a healing agent; None while it has not spoken, or failed."""
-    if agent.ended is None:
-        return None
-    try:
-        report = deed(seen, manifests.HEALS[seen.experiment.spec.fault], agent.ended)
-    except IncompleteReport:
-        return None
-    if report.error or report.healed_at is None:
+    healed = _healed_at(word)
+    if word is None or word.error or healed is None:
         return None
     # With nothing left to undo the kernel's own timer came first.
-    return min(deadline, moment(report.healed_at)) if report.left == 0 else moment(report.healed_at)
+    return min(end, healed) if word.left == 0 else healed
 
 
 def _outage(
-    seen: ObservedExperiment, status: ChaosExperimentStatus, deadline: datetime, image: str, *, early: bool
+    seen: ObservedExperiment, status: ChaosExperimentStatus, end: datetime, image: str, *, early: bool
 ) -> Progress:
     helper, restore = seen.helpers.get(manifests.OUTAGE), seen.helpers.get(manifests.RESTORE)
-    up = seen.workload is not None and seen.workload.replicas > 0
-    at = None
-    for action, pod in ((manifests.RESTORE, restore), (manifests.OUTAGE, helper)):
-        if pod is not None and pod.ended is not None:
-            try:
-                report = deed(seen, action, pod.ended)
-            except IncompleteReport:
-                continue
-            at = moment(report.healed_at) if report.healed_at else at
+    word = _spoken(seen, manifests.OUTAGE)
+    healed = _healed_at(word) or _healed_at(_spoken(seen, manifests.RESTORE))
     targets = tuple(status.targets)
-    if (up or seen.workload is None) and (at or helper is None or helper.ended or helper.phase == "Failed"):
-        gone = "" if seen.workload else f"; {_reference(seen)} is gone"
-        targets = tuple(target.model_copy(update={"healed_at": at or seen.now}) for target in targets)
-        return Progress(targets, done=True, message=f"scaled back to {status.replicas}{gone}")
-    working = helper is not None and helper.ended is None and helper.phase != "Failed" and not helper.deleting
-    if working and helper is not None:
-        # Ending it makes it scale back at once.
-        stop = (DeletePod(helper.name, helper.uid),) if early else ()
-        again = None if early or seen.now >= deadline else deadline + SETTLED
-        return Progress(targets, stop, message=f"pod {helper.name} has not scaled back", look_again=again)
-    if helper is not None and helper.deleting:
-        return Progress(targets, message=f"pod {helper.name} is scaling back")
-    make = () if restore else (CreatePod(manifests.restore(seen.experiment, status.replicas, image)),)
-    return Progress(targets, make, message=f"{_reference(seen)} is still scaled to zero")
-
-
-def _by_mesh(seen: ObservedExperiment, status: ChaosExperimentStatus, deadline: datetime, *, early: bool) -> Progress:
-    lasting = seen.experiment.spec.fault is Fault.NETWORK_CUT
-    over = seen.mesh is None or (seen.mesh.recovered and lasting) or not lasting
-    if over:
-        at = min(seen.now, deadline) if lasting and not early else seen.now
-        targets = tuple(t.model_copy(update={"healed_at": t.healed_at or at}) for t in status.targets)
-        return Progress(targets, done=True, message="Chaos Mesh says AllRecovered")
-    assert seen.mesh is not None, "a fault that is not over"
-    kind = str(manifests.mesh_fault(seen.experiment, ())["kind"])
-    stop = (DeleteMeshFault(kind, seen.mesh.name),) if early else ()
-    return Progress(tuple(status.targets), stop, message=f"{seen.mesh.name}: {seen.mesh.message or 'not recovered'}")
-
-
-def _told(seen: ObservedExperiment, *, done: bool) -> str:
-    fault = seen.experiment.spec.fault
-    return (
-        {
-            Fault.NETWORK_CUT: "the rules' timers ran out and the rules are removed",
-            Fault.PAUSE: "the processes run again",
-            Fault.PROCESS_KILL: "nothing is left to undo",
-            Fault.POD_KILL: "the pods are gone",
-            Fault.OUTAGE: "scaled back",
-        }[fault]
-        if done
-        else f"{fault} has not ended"
-    )
-
-
-def _injecting(seen: ObservedExperiment) -> str:
-    return manifests.INJECTS[seen.experiment.spec.fault]
-
-
-def _reference(seen: ObservedExperiment) -> str:
+    if word is not None and word.injected_at is not None:
+        # More exact than when the operator saw it.
+        targets = tuple(t.model_copy(update={"injected_at": moment(word.injected_at)}) for t in targets)
     reference = seen.experiment.spec.target_ref
-    return f"{reference.kind} {reference.name}" if reference else "the workload"
+    name = f"{reference.kind} {reference.name}" if reference else ""
+    up = seen.workload is None or seen.workload.replicas > 0
+    if up and (healed or helper is None or helper.over):
+        gone = "" if seen.workload else f"; {name} is gone"
+        targets = tuple(target.model_copy(update={"healed_at": healed or seen.now}) for target in targets)
+        return Progress(targets, done=True, message=f"scaled back to {status.replicas}{gone}")
+    if helper is not None and not helper.over and seen.now < end + OVERDUE:
+        # Ending it makes it scale back at once.
+        stop = (DeletePod(helper.name, helper.uid),) if early and not helper.deleting else ()
+        again = None if early or seen.now >= end else end + SETTLED
+        return Progress(targets, stop, message=f"pod {helper.name} has not scaled back", look_again=again)
+    actions: tuple[ChaosAction, ...] = ()
+    if restore is None:
+        actions = (CreatePod(manifests.restore(seen.experiment, status.replicas, image)),)
+    elif restore.phase == "Failed":
+        actions = (DeletePod(restore.name, restore.uid),)
+    return Progress(targets, actions, message=f"{name} is still scaled to zero")
+
+
+def _spoken(seen: ObservedExperiment, action: str) -> Deed | None:
+    """Return what the pod said that makes an outage, or the one that ends it."""
+    pod = seen.helpers.get(action)
+    return _word(seen, Agent(ended=pod.ended), action) if pod is not None else None
+
+
+def _by_mesh(seen: ObservedExperiment, status: ChaosExperimentStatus, *, early: bool) -> Progress:
+    lasting, mesh = seen.experiment.spec.fault is Fault.NETWORK_CUT, seen.mesh
+    if mesh is None or (mesh.recovered if lasting else not early):
+        targets = tuple(t.model_copy(update={"healed_at": t.healed_at or seen.now}) for t in status.targets)
+        return Progress(targets, done=True, message="Chaos Mesh has ended it")
+    stop = (DeleteMeshFault(manifests.mesh_kind(seen.experiment), mesh.name),) if early else ()
+    return Progress(tuple(status.targets), stop, message=f"{mesh.name}: {mesh.message or 'not recovered'}")

@@ -29,7 +29,7 @@ def due(
     if status.state is not StepState.RUNNING or not any(shard.state == "Running" for shard in status.shards):
         return [], None
     began = min((pod.created for pod in seen.pods if pod.step == step.name and pod.started), default=seen.now)
-    made = {experiment.metadata.name for experiment in seen.experiments}
+    made = {fault.name for fault in told(seen)} | set(seen.refusals)
     actions, times = [], []
     for index, chaos in enumerate(step.chaos):
         name = child_name(seen.run, f"{step.name}.{index}")
@@ -44,8 +44,11 @@ def due(
 
 
 def told(seen: ObservedRun) -> list[FaultStatus]:
-    """Return what the run's status says of its faults."""
-    return [_told(experiment) for experiment in seen.experiments[-MAX_TOLD:]]
+    """Return what the run's status says of its faults, those included that were deleted since it told of them."""
+    there = [_told(experiment) for experiment in seen.experiments]
+    known = {(fault.namespace, fault.name) for fault in there}
+    gone = [fault for fault in seen.run.status.chaos if (fault.namespace, fault.name) not in known]
+    return [*gone, *there][-MAX_TOLD:]
 
 
 def unfinished(seen: ObservedRun) -> bool:
@@ -64,7 +67,8 @@ def aborts(seen: ObservedRun) -> list[AbortExperiment]:
 
 def judgments(seen: ObservedRun, plan: Plan) -> list[Judgment]:
     """Return what the run's faults say of its verdict: those that did not pass, and those that never came to be."""
-    made = {experiment.metadata.name for experiment in seen.experiments}
+    there = {experiment.metadata.name for experiment in seen.experiments}
+    gone = [fault for fault in told(seen) if fault.name not in there]
     found = [
         Judgment(
             experiment.status.verdict,
@@ -74,9 +78,21 @@ def judgments(seen: ObservedRun, plan: Plan) -> list[Judgment]:
         for experiment in seen.experiments
         if experiment.status.verdict not in (None, Verdict.PASSED)
     ]
+    for fault in gone:
+        if fault.verdict is None:
+            message = f"ChaosExperiment {fault.name} was deleted before it had a verdict"
+            found.append(Judgment(Verdict.INCONCLUSIVE, names.NOT_EFFECTIVE, message))
+        elif fault.verdict is not Verdict.PASSED:
+            message = f"ChaosExperiment {fault.name}, which is deleted"
+            found.append(Judgment(fault.verdict, fault.reason, message))
+    made = there | {fault.name for fault in gone}
     for step in plan.spec.steps:
         for index, chaos in enumerate(step.chaos):
-            if child_name(seen.run, f"{step.name}.{index}") not in made:
+            name = child_name(seen.run, f"{step.name}.{index}")
+            if refusal := seen.refusals.get(name):
+                message = f"the fault of step {step.name} at {chaos.at} was refused: {refusal.message}"
+                found.append(Judgment(Verdict.ERROR, names.INJECTION_REFUSED, message))
+            elif name not in made:
                 message = f"step {step.name} ended before its fault at {chaos.at}"
                 found.append(Judgment(Verdict.INCONCLUSIVE, names.NOT_EFFECTIVE, message))
     return found

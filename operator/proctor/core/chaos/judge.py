@@ -30,11 +30,13 @@ class Effect:
 
 def effect(spec: ChaosExperimentSpec, targets: Sequence[ChaosTarget], report: Timeline) -> Effect:
     """Return whether the observer saw the fault on every target."""
-    if not report.good:
+    if not report.good or report.good_at is None:
         return Effect(False, f"the observer was not good before: {report.message}")
     seen = []
     for target in targets:
         start, end = window(target)
+        if moment(report.good_at) > start + 2 * SLACK:
+            return Effect(False, f"{target.pod}: the observer was good only at {_clock(moment(report.good_at))}")
         track = _track(report, TARGET, target.pod)
         held = next((one for one in report.held if one.name == target.pod), None)
         new_lost = track is not None and any(_within(loss.start, start, end) for loss in track.losses)
@@ -46,6 +48,21 @@ def effect(spec: ChaosExperimentSpec, targets: Sequence[ChaosTarget], report: Ti
             return Effect(False, "the observer's own network failed at the same time, so the loss proves nothing")
         seen.append(target.pod)
     return Effect(True, f"the observer saw the loss of {', '.join(seen)}")
+
+
+def over(spec: ChaosExperimentSpec, targets: Sequence[ChaosTarget], report: Timeline) -> datetime:
+    """Return when the fault was over everywhere.
+
+    That a killed pod is gone the operator sees late, if it was away; the process was gone when its connection was.
+    """
+    ends = []
+    for target in targets:
+        start, end = window(target)
+        held = next((one for one in report.held if one.name == target.pod), None)
+        gone = spec.fault is Fault.POD_KILL and held is not None and held.lost_at is not None
+        lost = moment(held.lost_at) if gone and held is not None and held.lost_at is not None else end
+        ends.append(lost if start <= lost <= end else end)
+    return max(ends)
 
 
 def steady(targets: Sequence[ChaosTarget], report: Timeline) -> tuple[bool, str]:

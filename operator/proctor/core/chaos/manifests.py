@@ -122,6 +122,11 @@ def agent(experiment: ChaosExperiment, pod: TargetPod, action: str, begun: datet
     }
 
 
+def mesh_kind(experiment: ChaosExperiment) -> str:
+    """Return the kind of Chaos Mesh's object for the fault."""
+    return "NetworkChaos" if experiment.spec.fault is Fault.NETWORK_CUT else "PodChaos"
+
+
 def mesh_fault(experiment: ChaosExperiment, targets: Sequence[TargetPod]) -> Manifest:
     """Return the object of Chaos Mesh for the fault."""
     spec, namespace = experiment.spec, experiment.metadata.namespace
@@ -134,14 +139,14 @@ def mesh_fault(experiment: ChaosExperiment, targets: Sequence[TargetPod]) -> Man
     match spec.fault:
         case Fault.NETWORK_CUT:
             everybody = {"mode": "all", "selector": {"namespaces": [namespace]}}
-            kind, body = "NetworkChaos", {"action": "partition", "direction": "both", "target": everybody}
+            body = {"action": "partition", "direction": "both", "target": everybody}
         case Fault.PROCESS_KILL:
-            kind, body = "PodChaos", {"action": "container-kill", "containerNames": [targets[0].container]}
+            body = {"action": "container-kill", "containerNames": [targets[0].container]}
         case _:
-            kind, body = "PodChaos", {"action": "pod-kill", "gracePeriod": 1}
+            body = {"action": "pod-kill", "gracePeriod": 1}
     return {
         "apiVersion": "chaos-mesh.org/v1alpha1",
-        "kind": kind,
+        "kind": mesh_kind(experiment),
         "metadata": _metadata(experiment, "fault"),
         "spec": common | body,
     }

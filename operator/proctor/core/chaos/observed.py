@@ -24,7 +24,7 @@ class TargetPod:
     `container` is the one whose processes a fault concerns, `command` how its program is started (empty: as the image
     says), `user` the uid that it surely runs as. `door` is where it can be watched: its port, and the path of an HTTP
     check.
-    `ready_since` is None while the pod is not Ready. `agents` are ours, by name. `controller` is its owner's kind.
+    `ready_since` is None while the pod is not Ready. `agents` are ours, by name.
     """
 
     name: str
@@ -36,7 +36,6 @@ class TargetPod:
     door: tuple[int, str] | None = None
     ready_since: datetime | None = None
     deleting: bool = False
-    controller: str = ""
     host_network: bool = False
     host_pid: bool = False
     static: bool = False
@@ -55,6 +54,11 @@ class HelperPod:
     phase: str = "Pending"
     trouble: str = ""
     deleting: bool = False
+
+    @property
+    def over(self) -> bool:
+        """Whether nothing more will come from this pod."""
+        return self.ended is not None or self.phase in ("Failed", "Succeeded")
 
 
 @dataclass(frozen=True)
@@ -92,7 +96,8 @@ class ObservedExperiment:
 
     `surroundings` is None where the operator has no rights to chaos. `workload` is None when targetRef names nothing
     that exists, or names a Pod. `rival` is what must end first. `refusal` is what the API server said against a dry
-    run of the injection, None until asked ("" for nothing). `failed` tells what the injection itself met.
+    run of the injection, None until asked ("" for nothing). `failed` is what it said against the observer or the
+    injection itself.
     """
 
     experiment: ChaosExperiment
@@ -110,3 +115,8 @@ class ObservedExperiment:
     def pod(self, uid: str) -> TargetPod | None:
         """Return the pod with this uid, if it still exists."""
         return next((pod for pod in self.pods if pod.uid == uid), None)
+
+    @property
+    def ready(self) -> int:
+        """How many of the pods that could be hit are Ready, and stay."""
+        return sum(1 for pod in self.pods if pod.ready_since and not pod.deleting)

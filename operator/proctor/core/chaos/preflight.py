@@ -19,8 +19,8 @@ BY_MESH = (Fault.POD_KILL, Fault.PROCESS_KILL, Fault.NETWORK_CUT)
 """Faults that Chaos Mesh can make."""
 
 
-def check(seen: ObservedExperiment) -> tuple[TargetPod, ...]:
-    """Return the pods to hit. Raises InvalidSpec with the reason for which the experiment is refused."""
+def check(seen: ObservedExperiment) -> None:
+    """Raise InvalidSpec with the reason for which the experiment is refused, whatever its pods are."""
     experiment, spec = seen.experiment, seen.experiment.spec
     namespace = experiment.metadata.namespace
     if lost := fields.dropped(experiment.metadata.annotations, seen.raw_spec):
@@ -32,7 +32,12 @@ def check(seen: ObservedExperiment) -> tuple[TargetPod, ...]:
         message = f"namespace {namespace} has no label {names.LABEL_CHAOS}={names.CHAOS_ALLOWED}"
         raise InvalidSpec(names.NAMESPACE_NOT_ALLOWED, message)
     _check_fault(spec, seen)
-    chosen = selection.choose(spec, seen.pods, experiment.metadata.uid)
+
+
+def choose(seen: ObservedExperiment) -> tuple[TargetPod, ...]:
+    """Return the pods to hit. Raises InvalidSpec with the reason for which they cannot be."""
+    spec = seen.experiment.spec
+    chosen = selection.choose(spec, seen.pods, seen.experiment.metadata.uid)
     for pod in chosen:
         _check_pod(spec, pod)
     return chosen
@@ -94,17 +99,19 @@ def _check_processes(pod: TargetPod) -> None:
     if pod.command and PurePosixPath(pod.command[0]).name not in INITS:
         message = (
             f"pod {pod.name}: {pod.command[0]} is the first process of container {pod.container}, which no signal from "
-            f"inside can end; run it under an init such as {', '.join(sorted(INITS)[:1])}, or use PodKill"
+            f"inside can end; run it under an init such as tini, or use PodKill"
         )
         raise InvalidSpec(names.PID_ONE_TARGET, message)
 
 
-def refusal_reason(message: str, fault: Fault) -> str:
-    """Return the reason for what the API server said against a dry run of the injection."""
-    if "PodSecurity" in message or "violates" in message:
+def refusal_reason(message: str, spec: ChaosExperimentSpec) -> str:
+    """Return the reason for what the API server said against the injection, or against a dry run of it."""
+    if "violates PodSecurity" in message:
         return names.POD_SECURITY_FORBIDS
-    if fault is Fault.POD_KILL and "disruption budget" in message:
+    if spec.fault is Fault.POD_KILL and "disruption budget" in message:
         return names.DISRUPTION_BUDGET
+    if spec.driver is Driver.CHAOS_MESH and ("404" in message or "could not find the requested resource" in message):
+        return names.CHAOS_MESH_ABSENT
     return names.INJECTION_REFUSED
 
 
