@@ -11,22 +11,20 @@ from proctor.api import names
 from proctor.api.chaos import ChaosExperiment
 from proctor.api.testrun import TestRun
 from proctor.api.testsuite import TestSuite
+from proctor.core import conditions
 from proctor.core.actions import (
     AbortExperiment,
     AbortRun,
     Action,
-    AddAgent,
     ChaosAction,
     CreateExperiment,
     CreateJob,
-    CreateMeshFault,
     CreatePlan,
-    CreatePod,
     CreateRun,
     Decision,
     DeleteJob,
     DeleteRun,
-    KillPod,
+    SetFinalizer,
 )
 from proctor.core.observed import Refusal
 from proctor.edge import metrics
@@ -89,30 +87,46 @@ class Writer:
             case AbortRun(name):
                 await self._client.merge("testruns", namespace, name, {"spec": {"abort": True}})
             case CreateExperiment(manifest):
-                await self._create_experiment(manifest)
+                await self._create_experiment(resource, manifest)
             case AbortExperiment(where, name):
-                await self._client.merge("chaosexperiments", where, name, {"spec": {"abort": True}})
+                await self._abort_experiment(where, name)
             case _:
                 assert isinstance(resource, ChaosExperiment), "the other actions are those of an experiment"
                 await self._act_on_target(resource, action)
 
-    async def _create_experiment(self, manifest: Any) -> None:
+    async def _create_experiment(self, run: Resource, manifest: Any) -> None:
         try:
             created = await self._client.create("chaosexperiments", manifest["metadata"]["namespace"], manifest)
             self._store.put(names.CHAOS_EXPERIMENT, created)
         except ApiError as error:
+            if error.final:
+                self._refuse(run, manifest["metadata"]["name"], refusal_of(error))
+                raise LookAgain(error.message) from None
             if error.status != 409:
                 raise
+
+    async def _abort_experiment(self, namespace: str, name: str) -> None:
+        try:
+            await self._client.merge("chaosexperiments", namespace, name, {"spec": {"abort": True}})
+        except ApiError as error:
+            if error.status != 404:
+                raise
+            self._store.drop(Key(names.CHAOS_EXPERIMENT, namespace, name))
 
     async def _act_on_target(self, experiment: ChaosExperiment, action: ChaosAction) -> None:
         try:
             await self._experiments.act(experiment, action)
         except ApiError as error:
-            injects = isinstance(action, AddAgent | KillPod | CreatePod | CreateMeshFault)
-            # 429 is a PodDisruptionBudget's no.
+            if isinstance(action, SetFinalizer) and error.status in (404, 409):
+                if error.status == 404:
+                    self._store.drop(Key(experiment.kind, experiment.metadata.namespace, experiment.metadata.name))
+                raise LookAgain(error.message) from None
+            injected = conditions.get(experiment.status.conditions, names.INJECTED)
+            injects = injected is not None and injected.reason in (names.SELECTED, names.INJECTING)
+            # 429 is a PodDisruptionBudget's no. What heals is tried again, ever more slowly, until its time is over.
             if not injects or not (error.final or error.status == 429):
                 raise
-            self._experiments.refused(experiment, error.message)
+            self._experiments.refused(experiment, error.message or str(error))
             raise LookAgain(error.message) from None
 
     async def _create_plan(self, run: Resource, manifest: Any) -> None:

@@ -27,6 +27,7 @@ from proctor.edge import targets
 from proctor.edge.client import ApiError, Client, Json
 from proctor.edge.observe import WORKLOADS, now, owned
 from proctor.edge.store import Entry, Store
+from proctor.edge.workqueue import Key
 
 MESH = {"NetworkChaos": "networkchaos", "PodChaos": "podchaos"}
 
@@ -53,9 +54,10 @@ class Experiments:
             if error.status not in (403, 404):
                 raise
             return seen
+        # Before what they change: a pod that says that it has scaled back must not be seen beside a scale of before.
+        own, _ = await self._client.list("pods", meta.namespace, f"{names.LABEL_EXPERIMENT_UID}={meta.uid}")
         selector, workload = await self._target(experiment)
         pods = await self._pods(experiment, selector)
-        own, _ = await self._client.list("pods", meta.namespace, f"{names.LABEL_EXPERIMENT_UID}={meta.uid}")
         return replace(
             seen,
             now=now(),
@@ -81,7 +83,7 @@ class Experiments:
             except ApiError as error:
                 if not error.final and error.status != 429:
                     raise
-                return replace(seen, refusal=error.message)
+                return replace(seen, refusal=error.message or str(error))
         return replace(seen, refusal="")
 
     async def act(self, experiment: ChaosExperiment, action: ChaosAction, *, dry_run: bool = False) -> None:
@@ -110,29 +112,28 @@ class Experiments:
         """Remember that the API server would not take the injection."""
         self._failed[experiment.metadata.uid] = message
 
-    async def _target(self, experiment: ChaosExperiment) -> tuple[dict[str, str], Workload | None]:
-        """Return the labels of the pods that could be hit, and the workload that is named."""
+    async def _target(self, experiment: ChaosExperiment) -> tuple[str, Workload | None]:
+        """Return the label selector of the pods that could be hit ("" for none), and the workload that is named."""
         spec, namespace = experiment.spec, experiment.metadata.namespace
         if spec.selector is not None:
-            return spec.selector.match_labels, None
+            return targets.selector({"matchLabels": spec.selector.match_labels}), None
         reference = spec.target_ref
         if reference is None or reference.kind == "Pod":
-            return {}, None
+            return "", None
         raw = await self._read(WORKLOADS[reference.kind], namespace, reference.name)
         if raw is None:
-            return {}, None
+            return "", None
         autoscaler = await self._autoscaler(experiment) if spec.fault is Fault.OUTAGE else ""
         workload = Workload(reference.kind, reference.name, raw["spec"].get("replicas", 1), autoscaler)
-        return raw["spec"]["selector"].get("matchLabels") or {}, workload
+        return targets.selector(raw["spec"]["selector"]), workload
 
-    async def _pods(self, experiment: ChaosExperiment, labels: dict[str, str]) -> tuple[TargetPod, ...]:
+    async def _pods(self, experiment: ChaosExperiment, selector: str) -> tuple[TargetPod, ...]:
         reference, namespace = experiment.spec.target_ref, experiment.metadata.namespace
         if reference is not None and reference.kind == "Pod":
             raw = await self._read("pods", namespace, reference.name)
             return (targets.target_pod(raw),) if raw else ()
-        if not labels:
+        if not selector:
             return ()
-        selector = ",".join(f"{key}={value}" for key, value in sorted(labels.items()))
         found, _ = await self._client.list("pods", namespace, selector)
         over = ("Succeeded", "Failed")
         return tuple(targets.target_pod(raw) for raw in found if (raw.get("status") or {}).get("phase") not in over)
@@ -150,8 +151,8 @@ class Experiments:
         spec = experiment.spec
         if spec.driver is not Driver.CHAOS_MESH or not experiment.status.targets:
             return None
-        kind = "networkchaos" if spec.fault is Fault.NETWORK_CUT else "podchaos"
-        raw = await self._read(kind, experiment.metadata.namespace, manifests.child_name(experiment, "fault"))
+        plural, name = MESH[manifests.mesh_kind(experiment)], manifests.child_name(experiment, "fault")
+        raw = await self._read(plural, experiment.metadata.namespace, name)
         return targets.mesh_fault(raw) if raw else None
 
     async def _create(self, experiment: ChaosExperiment, plural: str, manifest: Any, *, dry_run: bool) -> None:
@@ -190,7 +191,11 @@ class Experiments:
         }
         meta = experiment.metadata
         stored = await self._client.merge("chaosexperiments", meta.namespace, meta.name, body)
-        self._store.put(names.CHAOS_EXPERIMENT, stored)
+        if "deletionTimestamp" in stored["metadata"] and not stored["metadata"].get("finalizers"):
+            # It is gone with that, and its deletion may have been announced before this answer.
+            self._store.drop(Key(names.CHAOS_EXPERIMENT, meta.namespace, meta.name))
+        else:
+            self._store.put(names.CHAOS_EXPERIMENT, stored)
 
     async def _read(self, plural: str, namespace: str, name: str) -> Json | None:
         try:

@@ -13,7 +13,7 @@ _FIRST = datetime.fromtimestamp(0, UTC)
 
 @dataclass
 class Faults:
-    """All experiments without a verdict, and those of runs."""
+    """All experiments that may still do something, and those of runs."""
 
     _live: dict[str, ChaosExperiment] = field(default_factory=dict)
     _of_runs: dict[str, dict[str, ChaosExperiment]] = field(default_factory=dict)
@@ -23,7 +23,9 @@ class Faults:
     def put(self, experiment: ChaosExperiment) -> str:
         """Take in an experiment; return the uid of the run that it belongs to, or an empty string."""
         uid, run_uid = experiment.metadata.uid, run_of(experiment)
-        if experiment.status.verdict is None:
+        going = experiment.metadata.deletion_timestamp is not None
+        held = names.FINALIZER in experiment.metadata.finalizers
+        if experiment.status.verdict is None and (held or not going):
             self._live[uid] = experiment
         else:
             self._live.pop(uid, None)

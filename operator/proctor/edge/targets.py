@@ -13,6 +13,21 @@ STATIC = "kubernetes.io/config.mirror"
 ENFORCES = "pod-security.kubernetes.io/enforce"
 
 
+def selector(raw: Json) -> str:
+    """Return a label selector as the API server takes it in a query; empty when it selects nothing or everything."""
+    parts = [f"{key}={value}" for key, value in sorted((raw.get("matchLabels") or {}).items())]
+    for rule in raw.get("matchExpressions") or []:
+        key, values = rule["key"], ",".join(rule.get("values") or [])
+        how = {
+            "In": f"{key} in ({values})",
+            "NotIn": f"{key} notin ({values})",
+            "Exists": key,
+            "DoesNotExist": f"!{key}",
+        }
+        parts.append(how[rule["operator"]])
+    return ",".join(parts)
+
+
 def surroundings(raw: Json) -> Surroundings:
     """Return what matters of a namespace."""
     labels = raw["metadata"].get("labels") or {}
@@ -42,7 +57,6 @@ def target_pod(raw: Json) -> TargetPod:
         door=_door(main),
         ready_since=_ready_since(status),
         deleting="deletionTimestamp" in meta,
-        controller=next((o["kind"] for o in meta.get("ownerReferences") or [] if o.get("controller")), ""),
         host_network=bool(spec.get("hostNetwork")),
         host_pid=bool(spec.get("hostPID")),
         static=STATIC in annotations,
@@ -88,21 +102,23 @@ def mesh_fault(raw: Json) -> MeshFault:
 
 def _ready_since(status: Json) -> Any:
     ready = next((c for c in status.get("conditions") or [] if c["type"] == "Ready" and c["status"] == "True"), None)
-    return time_of(ready["lastTransitionTime"]) if ready else None
+    return time_of(ready.get("lastTransitionTime")) if ready else None
 
 
 def _door(container: Json) -> tuple[int, str] | None:
     """Return where a container can be watched: the address of its readiness or liveness probe, or its first port."""
-    ports = {port.get("name", ""): port["containerPort"] for port in container.get("ports") or []}
+    ports = [port for port in container.get("ports") or [] if port.get("protocol", "TCP") == "TCP"]
+    numbers: dict[object, int] = {port.get("name", ""): port["containerPort"] for port in ports}
     for kind in ("readinessProbe", "livenessProbe"):
         probe = container.get(kind) or {}
-        if http := probe.get("httpGet"):
-            path = http.get("path", "/") if http.get("scheme", "HTTP") == "HTTP" else ""
-            return ports.get(http["port"], http["port"]), path
-        if tcp := probe.get("tcpSocket"):
-            return ports.get(tcp["port"], tcp["port"]), ""
-    tcp_ports = [p["containerPort"] for p in container.get("ports") or [] if p.get("protocol", "TCP") == "TCP"]
-    return (tcp_ports[0], "") if tcp_ports else None
+        check = probe.get("httpGet") or probe.get("tcpSocket") or probe.get("grpc") or {}
+        port = numbers.get(check.get("port"), check.get("port"))
+        # An address of its own is not the pod's, and a name that no port has is nowhere.
+        if not isinstance(port, int) or check.get("host"):
+            continue
+        plain = "httpGet" in probe and check.get("scheme", "HTTP") == "HTTP"
+        return port, check.get("path") or "/" if plain else ""
+    return (ports[0]["containerPort"], "") if ports else None
 
 
 def _agents(spec: Json, status: Json) -> dict[str, Agent]:
