@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from e2e.world import World, counts
+from e2e.world import World, counts, one_step
 from proctor.edge.client import Json
 
 pytestmark = pytest.mark.e2e
@@ -271,6 +271,24 @@ CASES = [
         says="shop",
     ),
 ]
+
+ABSENT_SECONDS = 60.0
+"""The runner's patience with a silent target is a third of it; the rest is for the pod."""
+
+
+@pytest.mark.parametrize("kind", ["no Service", "a Service without endpoints"])
+async def test_absent_platform_is_an_error_soon(world: World, kind: str) -> None:
+    """Each test would fail alike: no test is tried, and the message names the address that does not answer."""
+    if kind != "no Service":
+        await world.kubectl("create", "service", "clusterip", "shop", "--tcp=8080")  # it selects pods that nobody made
+    address = f"shop.{world.namespace}:8080"
+    target = {"name": "gone", "endpoints": [{"name": "gateway", "url": f"http://{address}"}]}
+    await world.files("absent", {"test_a.py": "def test_a(): pass"})
+    await world.apply_run("absent", {"suite": one_step("absent", target=target)})
+    status = await world.verdict("absent", ABSENT_SECONDS)
+    assert (status["verdict"], status["reason"]) == ("Error", "TargetUnreachable"), status["message"]
+    assert f"endpoint gateway at {address} accepted no connection" in status["message"]
+    assert status["counts"] == counts()
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
