@@ -11,14 +11,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from proctor.api.names import EVIDENCE_NAME, MAX_EVIDENCE
+from proctor.core.envelope import MAX_BYTES, IncompleteReport
 from proctor.core.results import (
-    MAX_BYTES,
     MAX_COUNT,
     MAX_LINE,
     MAX_TEST,
     OUTCOMES,
     Failure,
-    IncompleteReport,
     Summary,
     TestSet,
     Trouble,

@@ -153,6 +153,23 @@ ENV_COMMIT = "PROCTOR_COMMIT"
 ENV_PREFLIGHT = "PROCTOR_PREFLIGHT"
 ENV_INDEX = "JOB_COMPLETION_INDEX"
 
+GOOD_FILE = "/tmp/good"  # noqa: S108 - the pod has a /tmp of its own
+"""There once the observer has seen that all is well: what its readinessProbe asks for."""
+
+# Why a fault agent did nothing, or not all, beside PidOneTarget and NotHealed: `error` in its report.
+TOO_LATE = "TooLate"
+NOT_IN_TARGET = "NotInTarget"
+NOT_PERMITTED = "NotPermitted"
+ALREADY_INJECTED = "AlreadyInjected"
+NFT_FAILED = "NftFailed"
+STILL_ALIVE = "StillAlive"
+NOT_STOPPED = "NotStopped"
+STILL_STOPPED = "StillStopped"
+SCALE_CHANGED = "ScaleChanged"
+SCALE_REFUSED = "ScaleRefused"
+TARGET_GONE = "TargetGone"
+AGENT_CRASHED = "AgentCrashed"
+
 # What tests count. A summary has 3,500 bytes, hence the bounds.
 EVIDENCE_PREFIX = "evidence:"
 """Before the name, in a test's user properties."""

@@ -1,22 +1,17 @@
-"""The summary: what one pod says about its shard, as one line of JSON in its termination message.
-
-The kubelet keeps only the last 4,096 bytes of that message, and anything in the container can write there, so a
-summary carries its own length and digest. That makes damage visible; it does not authenticate the writer.
+"""The summary: what one pod says about its shard, as a sealed report in its termination message.
 
 Standard library and Python 3.10 only: the runner imports this inside images that have nothing of ours.
 """
 
 import hashlib
-import json
 import re
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from proctor.api.names import EVIDENCE_NAME, MAX_EVIDENCE
+from proctor.core.envelope import MAX_BYTES, IncompleteReport, canonical, seal, shortened, unseal
 
-VERSION = 1
-MAX_BYTES = 3500
 MAX_LINE = 200
 MAX_TEST = 300
 MAX_COUNT = 10**15
@@ -24,10 +19,6 @@ MAX_COUNT = 10**15
 _ENVELOPE = 110
 """Bytes around a body, about; what this estimate leaves too long is cut exactly."""
 OUTCOMES = ("passed", "failed", "error", "skipped", "flaky", "quarantined")
-
-
-class IncompleteReport(Exception):
-    """A summary is missing, damaged, or not the one of the pod that it came from. The text says which."""
 
 
 @dataclass(frozen=True)
@@ -112,23 +103,21 @@ def bounded(evidence: Mapping[str, int], wanted: Collection[str]) -> dict[str, i
 def encode(summary: Summary) -> str:
     """Return the summary as one line of at most MAX_BYTES bytes, dropping failures from the end until it fits."""
     body = asdict(replace(summary, failures=()))
-    body["in_flight"] = _cut(summary.in_flight, MAX_TEST) if summary.in_flight else None
+    body["in_flight"] = shortened(summary.in_flight, MAX_TEST) if summary.in_flight else None
     if summary.trouble:
-        body["trouble"]["message"] = _cut(summary.trouble.message, MAX_TEST)
+        body["trouble"]["message"] = shortened(summary.trouble.message, MAX_TEST)
     failures: list[list[str]] = []
-    size = len(_canonical(body)) + _ENVELOPE
+    size = len(canonical(body)) + _ENVELOPE
     for failure in summary.failures:
-        entry = [_cut(failure.test, MAX_TEST), failure.outcome, _cut(failure.line, MAX_LINE)]
-        size += len(_canonical(entry)) + 1
+        entry = [shortened(failure.test, MAX_TEST), failure.outcome, shortened(failure.line, MAX_LINE)]
+        size += len(canonical(entry)) + 1
         if size > MAX_BYTES:
             break
         failures.append(entry)
     while True:
         body["failures"] = failures
         body["omitted"] = summary.omitted + len(summary.failures) - len(failures)
-        text = _canonical(body)
-        envelope = {"v": VERSION, "bytes": len(text), "sha256": hashlib.sha256(text.encode()).hexdigest(), "body": body}
-        line = _canonical(envelope)
+        line = seal(body)
         if len(line) <= MAX_BYTES or not failures:
             return line
         failures.pop()
@@ -139,25 +128,8 @@ def decode(message: str, *, run: str, step: str, index: int, pod: str) -> Summar
 
     Raises IncompleteReport when it is missing, damaged, oversized, or made for another run, step, index or pod.
     """
-    line = message.strip()
-    if not line:
-        raise IncompleteReport("the termination message is empty")
-    size = len(line.encode("utf-8", "surrogatepass"))
-    if size > MAX_BYTES:
-        raise IncompleteReport(f"the summary has {size} bytes, more than {MAX_BYTES}")
     try:
-        envelope = json.loads(line)
-        body = envelope["body"]
-        text = _canonical(body)
-        version, length, digest = envelope["v"], envelope["bytes"], envelope["sha256"]
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
-        raise IncompleteReport(f"the termination message is not a summary ({type(error).__name__})") from None
-    if version != VERSION:
-        raise IncompleteReport(f"summary version {version!r} is unknown, this operator reads version {VERSION}")
-    if length != len(text) or digest != hashlib.sha256(text.encode()).hexdigest():
-        raise IncompleteReport("the summary's length or digest does not match its content")
-    try:
-        summary = _summary(body)
+        summary = _summary(unseal(message))
     except (ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
         raise IncompleteReport(f"the summary's content is malformed ({type(error).__name__})") from None
     seen = (summary.run, summary.step, summary.index, summary.pod)
@@ -207,17 +179,3 @@ def _test_set(value: dict[str, Any] | None) -> TestSet | None:
         raise ValueError("a digest has 64 hexadecimal digits")
     int(digest, 16)
     return TestSet(int(value["count"]), digest)
-
-
-def _canonical(value: object) -> str:
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
-
-
-def _cut(text: str, limit: int) -> str:
-    """Cut text so that its JSON form has at most `limit` bytes, however many escapes it needs."""
-    if len(json.dumps(text)) <= limit:
-        return text
-    text = text[: limit - len('"..."')]
-    while len(json.dumps(text)) > limit - 3:
-        text = text[:-1]
-    return text + "..."

@@ -5,8 +5,9 @@ registry's hiccup). `ended` asks why a pod's report cannot be taken as it is.
 """
 
 from proctor.api import names
+from proctor.core.envelope import IncompleteReport
 from proctor.core.observed import Pod
-from proctor.core.results import IncompleteReport, Summary, Trouble, decode
+from proctor.core.results import Summary, Trouble, decode
 
 _PULL_REASONS = {"ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull", "ImageInspectError"}
 _CONFIG_REASONS = {"CreateContainerConfigError", "CreateContainerError"}

@@ -44,7 +44,9 @@ class ApiServer:
             urllib.request.ProxyHandler({}), urllib.request.HTTPSHandler(context=context)
         )
 
-    def request(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    def request(
+        self, method: str, path: str, body: Mapping[str, Any] | None = None, *, timeout: float = _SECONDS
+    ) -> dict[str, Any]:
         """Return the JSON answer to one request; a PATCH is a JSON merge patch. Raises ApiError."""
         kind = "application/merge-patch+json" if method == "PATCH" else "application/json"
         # The kubelet renews the token's file.
@@ -56,7 +58,7 @@ class ApiServer:
             method=method,
         )
         try:
-            with self._opener.open(request, timeout=_SECONDS) as answer:
+            with self._opener.open(request, timeout=timeout) as answer:
                 found: dict[str, Any] = json.loads(answer.read(_MAX_BYTES))
                 return found
         except urllib.error.HTTPError as error:

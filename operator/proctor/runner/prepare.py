@@ -24,6 +24,7 @@ _MODULES = (
     "api/__init__.py",
     "api/names.py",
     "core/__init__.py",
+    "core/envelope.py",
     "core/results.py",
     "core/shards.py",
 )

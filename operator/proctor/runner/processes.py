@@ -1,9 +1,10 @@
-"""Processes below the supervisor: who they are, how they end, and whether the kernel killed one for memory."""
+"""Processes below another: who they are, how they end, and whether the kernel killed one for memory."""
 
 import ctypes
 import os
 import signal
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 _PR_SET_CHILD_SUBREAPER = 36
@@ -31,24 +32,47 @@ def reap() -> dict[int, int]:
         ended[pid] = os.waitstatus_to_exitcode(status)
 
 
-def descendants() -> set[int]:
-    """Return the pids of all live processes below this one."""
-    children: dict[int, list[int]] = {}
+@dataclass(frozen=True)
+class Process:
+    """A live process: one pid belongs to several in turn, and `started` (clock ticks since boot) tells them apart."""
+
+    pid: int
+    started: int
+    parent: int
+    state: str
+    name: str
+
+
+def below(pid: int) -> list[Process]:
+    """Return all live processes below `pid`, parents before their children."""
+    children: dict[int, list[Process]] = {}
     for entry in Path("/proc").glob("[0-9]*/stat"):
         try:
             text = entry.read_text(errors="replace")
         except OSError:
             continue  # It ended meanwhile.
-        state, parent = text.rpartition(")")[2].split()[:2]
-        if state not in "ZX":
-            children.setdefault(int(parent), []).append(int(entry.parent.name))
-    found: set[int] = set()
-    front = [os.getpid()]
+        before, _, after = text.rpartition(")")
+        values = after.split()
+        if values[0] not in "ZX":
+            process = Process(
+                int(entry.parent.name), int(values[19]), int(values[1]), values[0], before.partition("(")[2]
+            )
+            children.setdefault(process.parent, []).append(process)
+    found: list[Process] = []
+    front = [pid]
+    met = {pid}
     while front:
-        below = [pid for pid in children.get(front.pop(), ()) if pid not in found]
-        found.update(below)
-        front.extend(below)
+        for process in children.get(front.pop(0), ()):
+            if process.pid not in met:
+                met.add(process.pid)
+                found.append(process)
+                front.append(process.pid)
     return found
+
+
+def descendants() -> set[int]:
+    """Return the pids of all live processes below this one."""
+    return {process.pid for process in below(os.getpid())}
 
 
 def send(pids: set[int], number: signal.Signals) -> None:

@@ -73,7 +73,7 @@ def observer(experiment: ChaosExperiment, targets: Sequence[TargetPod], image: s
             {"name": names.ENV_OBSERVE, "value": json.dumps(plan, sort_keys=True)},
             {"name": names.ENV_POD_UID, "valueFrom": {"fieldRef": {"fieldPath": "metadata.uid"}}},
         ],
-        "readinessProbe": {"exec": {"command": ["cat", f"{TMP}/good"]}, "periodSeconds": 1, "failureThreshold": 1},
+        "readinessProbe": {"exec": {"command": ["cat", names.GOOD_FILE]}, "periodSeconds": 1, "failureThreshold": 1},
         "resources": _RESOURCES,
         "securityContext": CONTAINER_SECURITY,
         "volumeMounts": [{"name": "tmp", "mountPath": TMP}],
@@ -171,6 +171,8 @@ def _scaler(experiment: ChaosExperiment, action: str, replicas: int, arguments: 
         "env": USER_ENV,
         "resources": _RESOURCES,
         "securityContext": CONTAINER_SECURITY,
+        # Here it notes that it has begun, for the container that may have to follow it.
+        "volumeMounts": [{"name": "tmp", "mountPath": TMP}],
     }
     # It starts again if it dies, and then gives the replicas back at once.
     extra = {"restartPolicy": "OnFailure", "serviceAccountName": OUTAGE_ACCOUNT, "automountServiceAccountToken": True}
