@@ -22,6 +22,9 @@ FULL ?=
 ARGS ?=
 OBSERVE ?=
 TEST_MODE ?=
+CHAOS_NAMESPACES ?=
+COMMA := ,
+SPACE := $(subst x,,x x)
 export CLUSTER
 
 # kubectl and helm of the cluster, and the way to it; only `up` and what comes after it may ask for them.
@@ -84,14 +87,21 @@ images: up ## build the images, load them into the cluster, write build/images.y
 	$(PYTHON) -m cluster images
 
 .PHONY: install
-install: images ## install or upgrade Proctor in the cluster
-	$(WITH_CLUSTER) helm upgrade --install proctor helm/proctor --namespace proctor-system --create-namespace \
-		--values build/images.yaml --take-ownership --wait --timeout 5m
+install: images ## install or upgrade Proctor in the cluster; CHAOS_NAMESPACES='bazaar other' may have faults
+	$(WITH_CLUSTER) for namespace in $(CHAOS_NAMESPACES); do \
+		kubectl get namespace $$namespace >/dev/null 2>&1 || kubectl create namespace $$namespace; \
+		kubectl label namespace $$namespace --overwrite proctor.dev/chaos=allowed \
+			pod-security.kubernetes.io/warn=restricted pod-security.kubernetes.io/audit=restricted; done; \
+	helm upgrade --install proctor helm/proctor --namespace proctor-system --create-namespace \
+		--values build/images.yaml --set-json 'chaos.namespaces=[$(subst $(SPACE),$(COMMA),$(patsubst %,"%",$(strip $(CHAOS_NAMESPACES))))]' \
+		--take-ownership --wait --timeout 5m
 
 .PHONY: jaeger
 jaeger: up ## build the image of Jaeger and load it (4 min the first time)
 	$(PYTHON) -m cluster images jaeger
 
+# In the example platform's namespace faults are allowed.
+bazaar matrix bench-bazaar: CHAOS_NAMESPACES += bazaar
 .PHONY: bazaar
 bazaar: install $(if $(OBSERVE),jaeger) ## the example platform in the cluster; FAULTS=idempotency_ignored plants a fault; OBSERVE=1 adds Prometheus and Jaeger
 	$(WITH_CLUSTER) helm upgrade --install bazaar helm/bazaar --namespace bazaar --create-namespace \
