@@ -18,7 +18,7 @@ from proctor.core.chaos import manifests
 from proctor.edge.client import ApiError, Client, Json
 
 ROOT = Path(__file__).parents[2]
-PATIENCE = 150.0
+PATIENCE = 100.0
 WEB = {"app": "web"}
 
 

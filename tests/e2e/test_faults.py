@@ -52,7 +52,8 @@ async def test_fault_is_seen_healed_and_recovered(faults: FaultWorld, spec: dict
             assert abs((end - begin).total_seconds() - int(spec["duration"][:-1])) < 3
     await faults.ready(2)
     assert "finalizers" not in (await faults.client.get("chaosexperiments", faults.namespace, "fault"))["metadata"]
-    assert all(pod["status"]["phase"] == "Succeeded" for pod in (await faults.helpers()).values())
+    for pod in (await faults.helpers()).values():
+        assert pod["status"]["containerStatuses"][0]["state"]["terminated"]["exitCode"] == 0
 
 
 async def test_steady_state_is_told_apart_from_the_effect(faults: FaultWorld) -> None:

@@ -140,9 +140,9 @@ class AskPodRefusal:
     job: str
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class AskInjection:
-    """Would the API server take all that a fault needs? (A dry run of actions.)"""
+    """Would the API server take all that a fault needs? (A dry run of actions, which hold manifests: not hashable.)"""
 
     actions: tuple[object, ...] = field(hash=False)
 
