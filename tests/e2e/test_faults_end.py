@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
+
 from e2e.faultworld import ROOT, FaultWorld, conditions, is_true
 from e2e.test_faults import FAULTS
 from proctor.api import names
