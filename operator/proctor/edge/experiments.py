@@ -38,6 +38,7 @@ class Experiments:
     def __init__(self, client: Client, store: Store) -> None:
         self._client = client
         self._store = store
+        self._began = now()
         self._failed: dict[str, str] = {}
         """What the API server said against an injection, by the experiment's uid."""
 
@@ -67,6 +68,7 @@ class Experiments:
             helpers={raw["metadata"]["labels"][names.LABEL_ROLE]: targets.helper_pod(raw) for raw in own},
             mesh=await self._mesh(experiment),
             failed=self._failed.get(meta.uid, ""),
+            began=self._began,
         )
 
     def beside(self, seen: ObservedExperiment) -> ObservedExperiment:

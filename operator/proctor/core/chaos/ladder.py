@@ -21,6 +21,7 @@ from proctor.core.chaos.observed import HelperPod, ObservedExperiment, TargetPod
 from proctor.core.envelope import IncompleteReport
 from proctor.core.errors import InvalidSpec
 from proctor.core.observed import AskInjection
+from proctor.core.timeline import NO_LOSS
 from proctor.core.verdict import Judgment
 
 START_TIMEOUT = timedelta(seconds=90)
@@ -105,15 +106,16 @@ def _observe(
             return end(seen, status, failed(names.OBSERVER_FAILED, f"no observer within {OBSERVED.seconds} s"))
         actions = () if observer else (CreatePod(manifests.observer(seen.experiment, present, image)),)
         return Decision(status, actions=actions, look_again=now + SOON)
-    if observer.over:
-        return end(seen, status, _bad_start(seen, observer))
-    if observer.ready_since is None:
+    if observer.over and (trouble := _bad_start(seen, observer)):
+        return end(seen, status, trouble)
+    if not observer.over and observer.ready_since is None:
         if now >= observer.created + START_TIMEOUT:
             why = observer.trouble or "it did not start or found no steady state"
             message = f"the observer was not ready within {START_TIMEOUT.seconds} s: {why}"
             return end(seen, status, failed(names.OBSERVER_FAILED, message))
         return Decision(status, look_again=now + SOON)
-    if now > observer.ready_since + timedelta(seconds=manifests.HEAD_START):
+    ready = None if observer.over else observer.ready_since
+    if ready is None or now > ready + timedelta(seconds=manifests.HEAD_START):
         # The operator was away. This observer would not watch long enough, so it makes room for another.
         return Decision(status, actions=(DeletePod(observer.name, observer.uid),), look_again=now + SOON)
     told = f"{seen.experiment.spec.fault} of {preflight.names_of(present)}"
@@ -181,10 +183,13 @@ def _heal(seen: ObservedExperiment, status: ChaosExperimentStatus, image: str) -
         )
     trying = conditions.get(status.conditions, names.HEALED)
     if trying is None and (early or seen.now >= heal.deadline(seen, status, begun)):
-        # Written before anything is done, for the time counts from here, however long the operator was away.
+        # Written before anything is done, for the time counts from here.
         status = put(seen, status, names.HEALED, "Unknown", names.HEALING, step.message)
         return Decision(status, look_again=seen.now)
-    if trying is not None and seen.now >= trying.last_transition_time + HEAL_TIMEOUT:
+    # While the operator is away it proves nothing.
+    since = [trying.last_transition_time] if trying else []
+    since += [seen.began] if seen.began else []
+    if trying is not None and seen.now >= max(since) + HEAL_TIMEOUT:
         message = f"no proof of the end within {HEAL_TIMEOUT.seconds} s: {step.message}"
         status = put(seen, status, names.HEALED, "False", names.NOT_HEALED, message)
         return end(seen, status, failed(names.NOT_HEALED, message))
@@ -218,11 +223,14 @@ def _refuse(seen: ObservedExperiment, status: ChaosExperimentStatus, reason: str
     return end(seen, status, failed(reason, message))
 
 
-def _bad_start(seen: ObservedExperiment, observer: HelperPod) -> Judgment:
+def _bad_start(seen: ObservedExperiment, observer: HelperPod) -> Judgment | None:
+    """Return why an observer that ended before the fault ends the experiment; None if all was well to its end."""
     try:
         whole = report(seen, observer)
     except IncompleteReport as error:
         return failed(names.OBSERVER_FAILED, f"the observer ended before the fault: {error}")
+    if whole.end == NO_LOSS:
+        return None
     word = names.OBSERVER_FAILED if whole.good else names.STEADY_STATE_NOT_HELD
     return Judgment(Verdict.INCONCLUSIVE, word, f"before the fault: {whole.message or whole.end}")
 

@@ -97,7 +97,7 @@ class ObservedExperiment:
     `surroundings` is None where the operator has no rights to chaos. `workload` is None when targetRef names nothing
     that exists, or names a Pod. `rival` is what must end first. `refusal` is what the API server said against a dry
     run of the injection, None until asked ("" for nothing). `failed` is what it said against the observer or the
-    injection itself.
+    injection itself. `began` is when this operator began its work: nothing was done by it before.
     """
 
     experiment: ChaosExperiment
@@ -111,6 +111,7 @@ class ObservedExperiment:
     rival: str = ""
     refusal: str | None = None
     failed: str = ""
+    began: datetime | None = None
 
     def pod(self, uid: str) -> TargetPod | None:
         """Return the pod with this uid, if it still exists."""
