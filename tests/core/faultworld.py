@@ -226,6 +226,7 @@ class FaultWorld:
             mesh=self.mesh,
             rival=self.rival,
             failed=self.failed,
+            began=self.away or T0,
         )
 
     def decide(self) -> Decision[ChaosExperimentStatus]:
@@ -588,11 +589,9 @@ class FaultWorld:
             elif not bad and losses and losses[-1][1] is None:
                 losses[-1] = (losses[-1][0], self.now)
             self.held.setdefault(target.uid, None)
+            start, end = self.on.get(target.uid, (self.now, self.now))
             frozen = self.fault is Fault.NETWORK_CUT
-            ends = self.fault is not Fault.PAUSE and (
-                not frozen
-                or (target.uid in self.on and self.on[target.uid][1] >= self.now >= self.on[target.uid][0] + KEEPALIVE)
-            )
+            ends = start + KEEPALIVE <= self.now <= end if frozen else self.fault is not Fault.PAUSE
             if bad and ends and self.held[target.uid] is None:
                 self.held[target.uid] = self.now
         ends_of_all = [end for _, end in self.on.values()] or ([self.outage_at[1]] if self.outage_at else [])

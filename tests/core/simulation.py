@@ -243,6 +243,8 @@ class Cluster:
                 return replace(seen, gone=seen.gone | {name})
             case AskPodRefusal(name):
                 return replace(seen, pod_refusals={**seen.pod_refusals, name: self.pod_refusal})
+            case _:
+                raise AssertionError(f"a run does not ask {question}")
 
     def _create_job(self, manifest: Mapping[str, Any]) -> None:
         name, labels, spec = manifest["metadata"]["name"], manifest["metadata"]["labels"], manifest["spec"]
