@@ -140,11 +140,12 @@ class AskPodRefusal:
     job: str
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True)
 class AskInjection:
-    """Would the API server take all that a fault needs? (A dry run of actions, which hold manifests: not hashable.)"""
+    """Would the API server take all that a fault needs? (A dry run of actions.)"""
 
     actions: tuple[object, ...] = field(hash=False)
+    """They hold manifests, which have no hash."""
 
 
 Question = AskTarget | AskJob | AskPodRefusal | AskInjection

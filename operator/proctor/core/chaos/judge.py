@@ -57,11 +57,11 @@ def over(spec: ChaosExperimentSpec, targets: Sequence[ChaosTarget], report: Time
     """
     ends = []
     for target in targets:
-        start, end = window(target)
+        assert target.healed_at is not None, "an experiment is judged when its fault is over"
         held = next((one for one in report.held if one.name == target.pod), None)
-        gone = spec.fault is Fault.POD_KILL and held is not None and held.lost_at is not None
-        lost = moment(held.lost_at) if gone and held is not None and held.lost_at is not None else end
-        ends.append(lost if start <= lost <= end else end)
+        lost = moment(held.lost_at) if held is not None and held.lost_at is not None else target.healed_at
+        killed = spec.fault is Fault.POD_KILL and window(target)[0] <= lost <= target.healed_at
+        ends.append(lost if killed else target.healed_at)
     return max(ends)
 
 
