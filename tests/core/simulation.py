@@ -15,11 +15,20 @@ from typing_extensions import override
 
 from builders import RUNNER_IMAGE, T0, APod
 from proctor.api import names
+from proctor.api.chaos import ChaosExperiment
 from proctor.api.testrun import TestRun, TestRunStatus
 from proctor.api.testsuite import TestSuite
 from proctor.core import lifecycle
 from proctor.core import plan as plans
-from proctor.core.actions import CreateJob, CreatePlan, Decision, DeleteJob, Event
+from proctor.core.actions import (
+    AbortExperiment,
+    CreateExperiment,
+    CreateJob,
+    CreatePlan,
+    Decision,
+    DeleteJob,
+    Event,
+)
 from proctor.core.observed import (
     AskJob,
     AskPodRefusal,
@@ -71,6 +80,8 @@ class Cluster:
     jobs: dict[str, Job] = field(default_factory=dict)
     manifests: dict[str, Mapping[str, Any]] = field(default_factory=dict)
     pods: dict[str, Pod] = field(default_factory=dict)
+    faults: dict[str, ChaosExperiment] = field(default_factory=dict)
+    """The run's own, by name."""
     refusals: dict[str, Refusal] = field(default_factory=dict)
     created: Counter[str] = field(default_factory=Counter)
     deleted: list[str] = field(default_factory=list)
@@ -115,6 +126,7 @@ class Cluster:
             held=(*self.held, *self._own_claims()),
             awaited=self.awaited,
             budget=self.budget,
+            experiments=tuple(self.faults.values()),
         )
 
     def decide(self) -> Decision[TestRunStatus]:
@@ -148,6 +160,10 @@ class Cluster:
                     assert self.jobs[name].uid == uid
                     self.deleted.append(name)
                     self.remove_job(name)
+                case CreateExperiment(manifest):
+                    self._create_experiment(manifest)
+                case AbortExperiment(_, name):
+                    self.change_fault(name, spec={"abort": True})
                 case _:
                     raise AssertionError(f"a run does not ask for {action}")
         if self.crashes and self.crashes.pop(0):
@@ -224,6 +240,27 @@ class Cluster:
                 bad = [pod for pod in mine if pod.index in ended and _exit(pod) != 0]
                 update = {"failed": "FailedIndexes"} if bad else {"complete": True}
                 self.jobs[job.name] = replace(job, **update, finished_at=self.now)
+
+    def change_fault(
+        self, name: str, *, spec: Mapping[str, Any] | None = None, status: Mapping[str, Any] | None = None
+    ) -> None:
+        """Change an experiment's spec or status."""
+        old = self.faults[name]
+        update = {
+            "spec": old.spec.model_copy(update=spec),
+            "status": old.status.model_copy(update=status),
+        }
+        self.faults[name] = old.model_copy(update=update)
+
+    def _create_experiment(self, manifest: Mapping[str, Any]) -> None:
+        name = manifest["metadata"]["name"]
+        if name in self.refuse:
+            self.refusals[name] = self.refuse[name]
+            return
+        self.created[name] += 1
+        if name not in self.faults:
+            meta = {**manifest["metadata"], "uid": f"uid-{name}", "creationTimestamp": self.now}
+            self.faults[name] = ChaosExperiment.model_validate({**manifest, "metadata": meta})
 
     def remove_job(self, name: str) -> None:
         """Delete a Job and its pods."""
