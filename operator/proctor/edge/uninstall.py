@@ -25,13 +25,16 @@ log = logging.getLogger("proctor.uninstall")
 async def heal(client: Client, namespaces: Sequence[str], patience: float = PATIENCE) -> int:
     """Abort all live experiments and wait for their heal; return how many finalizers had to be taken off instead."""
     end = time.monotonic() + patience
-    for experiment in await _held(client, namespaces):
-        log.info("aborting %s/%s", experiment["metadata"]["namespace"], experiment["metadata"]["name"])
-        await _merge(client, experiment, {"spec": {"abort": True}})
-    while left := await _held(client, namespaces):
-        if time.monotonic() >= end:
+    while True:
+        live = await _live(client, namespaces)
+        for experiment in live:
+            if not experiment["spec"].get("abort"):
+                log.info("aborting %s/%s", experiment["metadata"]["namespace"], experiment["metadata"]["name"])
+                await _merge(client, experiment, {"spec": {"abort": True}})
+        if not live or time.monotonic() >= end:
             break
         await asyncio.sleep(PAUSE)
+    left = [experiment for experiment in live if _held(experiment)]
     for experiment in left:
         kept = [name for name in experiment["metadata"]["finalizers"] if name != names.FINALIZER]
         log.warning(
@@ -44,13 +47,17 @@ async def heal(client: Client, namespaces: Sequence[str], patience: float = PATI
     return len(left)
 
 
-async def _held(client: Client, namespaces: Sequence[str]) -> list[Json]:
-    """Return the experiments whose fault is on."""
+async def _live(client: Client, namespaces: Sequence[str]) -> list[Json]:
+    """Return the experiments whose fault is on, or may still be made."""
     found: list[Json] = []
     for namespace in namespaces:
         experiments, _ = await client.list(PLURAL, namespace)
-        found += [one for one in experiments if names.FINALIZER in (one["metadata"].get("finalizers") or [])]
+        found += [one for one in experiments if _held(one) or not (one.get("status") or {}).get("verdict")]
     return found
+
+
+def _held(experiment: Json) -> bool:
+    return names.FINALIZER in (experiment["metadata"].get("finalizers") or [])
 
 
 async def _merge(client: Client, experiment: Json, body: Json) -> None:
