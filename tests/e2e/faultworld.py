@@ -114,14 +114,21 @@ class FaultWorld(World):
 
     async def report(self, uid: str) -> timeline.Timeline:
         """Wait for the observer's last word and return it."""
+        pod = await self._ended(manifests.OBSERVER)
+        return timeline.decode(_message(pod), experiment=uid, pod=pod["metadata"]["uid"])
+
+    async def deed(self, role: str, uid: str) -> timeline.Deed:
+        """Wait for the last word of an experiment's pod and return it."""
+        return timeline.decode_deed(_message(await self._ended(role)), experiment=uid, action=role)
+
+    async def _ended(self, role: str) -> Json:
         end = time.monotonic() + PATIENCE
         while time.monotonic() < end:
-            pod = (await self.helpers()).get(manifests.OBSERVER)
-            state = pod["status"].get("containerStatuses", [{}])[0].get("state", {}) if pod else {}
-            if pod and "terminated" in state:
-                return timeline.decode(state["terminated"]["message"], experiment=uid, pod=pod["metadata"]["uid"])
+            pod = (await self.helpers()).get(role)
+            if pod and "terminated" in pod["status"].get("containerStatuses", [{}])[0].get("state", {}):
+                return pod
             await asyncio.sleep(0.2)
-        raise AssertionError("the observer did not end")
+        raise AssertionError(f"the pod for {role} did not end within {PATIENCE:.0f} s")
 
 
 def conditions(status: Json) -> dict[str, str]:
@@ -144,6 +151,11 @@ def is_true(kind: str) -> Callable[[Json], bool]:
 def agents(pod: Json) -> list[str]:
     """Return the names of our containers in a target pod."""
     return [one["name"] for one in pod["spec"].get("ephemeralContainers") or []]
+
+
+def _message(pod: Json) -> str:
+    message: str = pod["status"]["containerStatuses"][0]["state"]["terminated"]["message"]
+    return message
 
 
 def _is_ready(pod: Json) -> bool:
