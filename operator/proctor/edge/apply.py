@@ -217,6 +217,9 @@ def _document(status: Any) -> Any:
 
 
 def _count(resource: Resource, decision: Decision[Any]) -> None:
+    if isinstance(resource, ChaosExperiment) and decision.status.verdict and resource.status.verdict is None:
+        fault, verdict = resource.spec.fault.value, decision.status.verdict.value
+        metrics.experiment_finished(fault, verdict, decision.status.reason)
     if isinstance(resource, TestRun) and decision.status.verdict is not None and resource.status.verdict is None:
         began = decision.status.started_at or decision.status.finished_at
         seconds = (decision.status.finished_at - began).total_seconds()

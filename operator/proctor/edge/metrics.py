@@ -13,6 +13,12 @@ _RUN_SECONDS = Histogram(
     buckets=(1, 3, 10, 30, 60, 120, 300, 600, 1800, 3600, 7200),
     registry=REGISTRY,
 )
+_EXPERIMENTS = Counter(
+    "proctor_experiments",
+    "ChaosExperiments with a verdict, by fault, verdict and reason",
+    ["fault", "verdict", "reason"],
+    registry=REGISTRY,
+)
 LIVE_RUNS = Gauge("proctor_runs_live", "TestRuns without a verdict", registry=REGISTRY)
 QUEUE_DEPTH = Gauge("proctor_queue_depth", "Keys that wait to be reconciled", registry=REGISTRY)
 QUEUE_AGE = Gauge("proctor_queue_oldest_age_seconds", "Age of the oldest waiting key", registry=REGISTRY)
@@ -36,6 +42,11 @@ _API_REQUESTS = Counter(
 def api_request(method: str, resource: str, code: int) -> None:
     """Count one answered request."""
     _API_REQUESTS.labels(method, resource, str(code)).inc()
+
+
+def experiment_finished(fault: str, verdict: str, reason: str) -> None:
+    """Count one verdict on a fault that was just written."""
+    _EXPERIMENTS.labels(fault, verdict, reason).inc()
 
 
 def run_finished(verdict: str, reason: str, seconds: float) -> None:
