@@ -10,8 +10,6 @@ from _fixtures.shops import Platform, Shop
 from _helpers.model import ModelServer, new_trace
 from _helpers.properties import Property, check
 
-pytestmark = pytest.mark.mock_only
-
 PATHS = {
     "answer": ("How can I return goods?", ["compose"]),
     "ask-back": ("I want to buy something nice", ["compose"]),
