@@ -8,7 +8,8 @@ from builders import RUN_UID, a_run, a_spec, a_step, at
 from proctor.api import names
 from proctor.core import plan as plans
 from proctor.core.observed import Claim
-from proctor.edge.store import Refused, Store
+from proctor.edge.resources import Refused
+from proctor.edge.store import Store
 from proctor.edge.workqueue import Key
 
 RUN = Key(names.TEST_RUN, "default", "run")

@@ -10,7 +10,6 @@ from typing import Any
 from proctor.api import names
 from proctor.api.chaos import ChaosExperiment
 from proctor.api.testrun import TestRun
-from proctor.api.testsuite import TestSuite
 from proctor.core import conditions
 from proctor.core.actions import (
     AbortExperiment,
@@ -32,10 +31,10 @@ from proctor.edge.client import ApiError, Client
 from proctor.edge.experiments import Experiments
 from proctor.edge.observe import Observer, now, owned, refusal_of
 from proctor.edge.recorder import Recorder
-from proctor.edge.store import Refused, Store
+from proctor.edge.resources import Resource
+from proctor.edge.store import Store
 from proctor.edge.workqueue import Key
 
-Resource = TestRun | TestSuite | ChaosExperiment | Refused
 log = logging.getLogger(__name__)
 
 

@@ -7,14 +7,11 @@ import asyncio
 import logging
 from typing import Any
 
-from proctor.api.chaos import ChaosExperiment
-from proctor.api.testrun import TestRun
-from proctor.api.testsuite import TestSuite
 from proctor.core.actions import Event
 from proctor.edge import metrics
 from proctor.edge.client import ApiError, Client, Json
 from proctor.edge.observe import now
-from proctor.edge.store import Refused
+from proctor.edge.resources import Resource
 
 MAX_WAITING = 10_000
 log = logging.getLogger(__name__)
@@ -27,7 +24,7 @@ class Recorder:
         self._client = client
         self._waiting: asyncio.Queue[Json] = asyncio.Queue(MAX_WAITING)
 
-    def tell(self, resource: TestRun | TestSuite | ChaosExperiment | Refused, event: Event) -> None:
+    def tell(self, resource: Resource, event: Event) -> None:
         """Have an Event about `resource` written; it is dropped and counted when too many wait."""
         try:
             self._waiting.put_nowait(_body(resource, event))

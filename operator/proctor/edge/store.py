@@ -9,42 +9,19 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
-from pydantic import ValidationError
-
 from proctor.api import names
-from proctor.api.base import Metadata, explain
-from proctor.api.chaos import ChaosExperiment, ChaosExperimentStatus
-from proctor.api.perfgate import PerfGateStatus
-from proctor.api.testrun import TestRun, TestRunStatus
-from proctor.api.testsuite import TestSuite, TestSuiteStatus
+from proctor.api.chaos import ChaosExperiment
+from proctor.api.testrun import TestRun
 from proctor.core.jobs import target_key
 from proctor.core.observed import Claim, Job, Pod
 from proctor.core.plan import Plan
 from proctor.edge import parse
 from proctor.edge.faults import Faults
+from proctor.edge.resources import Resource, resource
 from proctor.edge.workqueue import Key
 
 Json = dict[str, Any]
-AnyStatus = TestRunStatus | TestSuiteStatus | ChaosExperimentStatus | PerfGateStatus
-STATUSES: dict[str, type[AnyStatus]] = {
-    names.TEST_RUN: TestRunStatus,
-    names.TEST_SUITE: TestSuiteStatus,
-    names.CHAOS_EXPERIMENT: ChaosExperimentStatus,
-    names.PERF_GATE: PerfGateStatus,
-}
 WAITING = {names.WAITING_FOR_TARGET, names.WAITING_FOR_BUDGET}
-
-
-@dataclass(frozen=True)
-class Refused:
-    """A custom resource that is not acted on: its frame, and why."""
-
-    api_version: str
-    kind: str
-    metadata: Metadata
-    status: AnyStatus
-    reason: str
-    message: str
 
 
 @dataclass
@@ -52,7 +29,7 @@ class Entry:
     """One custom resource. `spec` is kept as stored, to see what was dropped."""
 
     version: int
-    body: TestRun | TestSuite | ChaosExperiment | Refused
+    body: Resource
     spec: Json
 
 
@@ -85,7 +62,7 @@ class Store:
         old = self._entries.get(key)
         if old is not None and old.version >= version:
             return
-        entry = Entry(version, _parse(kind, raw), raw.get("spec") or {})
+        entry = Entry(version, resource(kind, raw), raw.get("spec") or {})
         self._entries[key] = entry
         self._index(key, entry, meta)
         self.changed(key)
@@ -280,21 +257,6 @@ class Store:
         run_uid = (raw["metadata"].get("labels") or {}).get(names.LABEL_RUN_UID, "")
         if key := self._run_by_uid.get(run_uid):
             self.changed(key)
-
-
-def _parse(kind: str, raw: Json) -> TestRun | TestSuite | ChaosExperiment | Refused:
-    try:
-        if kind == names.TEST_RUN:
-            return TestRun.model_validate(raw)
-        if kind == names.TEST_SUITE:
-            return TestSuite.model_validate(raw)
-        if kind == names.CHAOS_EXPERIMENT:
-            return ChaosExperiment.model_validate(raw)
-        reason, message = names.NOT_SUPPORTED, f"{kind} is not acted on by this version"
-    except ValidationError as error:
-        reason, message = names.INVALID_SPEC, explain(error)
-    status = STATUSES[kind].model_validate(raw.get("status") or {})
-    return Refused(raw["apiVersion"], kind, Metadata.model_validate(raw["metadata"]), status, reason, message)
 
 
 def _gone(pod: Pod) -> Pod:
