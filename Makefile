@@ -100,6 +100,14 @@ install: images ## install or upgrade Proctor in the cluster; CHAOS_NAMESPACES='
 jaeger: up ## build the image of Jaeger and load it (4 min the first time)
 	$(PYTHON) -m cluster images jaeger
 
+.PHONY: chaos-mesh
+chaos-mesh: up ## Chaos Mesh in the cluster, for `driver: ChaosMesh` (4 min the first time)
+	$(PYTHON) -m cluster images chaos-mesh
+	$(WITH_CLUSTER) helm upgrade --install chaos-mesh \
+		"$$(go -C cluster/tools/chaosmesh list -m -f '{{.Dir}}' github.com/chaos-mesh/chaos-mesh)/helm/chaos-mesh" \
+		--namespace chaos-mesh --create-namespace --values cluster/chaos-mesh.yaml \
+		--set images.tag="$$(sed -n 's/^  chaos-mesh: .*://p' build/images.yaml)" --wait --timeout 5m
+
 # In the example platform's namespace faults are allowed.
 bazaar matrix bench-bazaar: CHAOS_NAMESPACES += bazaar
 .PHONY: bazaar
@@ -155,6 +163,10 @@ bench-scale: FAKE_NODES = 2
 bench-scale: install ## 1,000 runs to Passed on fake nodes, beside 1,000 bare Jobs; the operator's memory
 	$(WITH_CLUSTER) helm upgrade proctor helm/proctor --namespace proctor-system --reuse-values --set maxPods=2000 --wait
 	$(WITH_CLUSTER) PYTHONPATH=tests $(PYTHON) tests/bench/scale.py
+
+.PHONY: bench-heal
+bench-heal: install chaos-mesh ## a network cut whose controller is gone: Proctor's beside Chaos Mesh's
+	$(WITH_CLUSTER) PYTHONPATH=tests $(PYTHON) tests/bench/heal.py
 
 .PHONY: bench-bazaar
 bench-bazaar: install jaeger ## the example platform from a fresh install: readiness, memory, capacity, CPU, and kill -9 of each pod

@@ -1,4 +1,4 @@
-"""The tools built from Go modules: Kubernetes, etcd, CoreDNS, Helm, kwok, Jaeger.
+"""The tools built from Go modules: Kubernetes, etcd, CoreDNS, Helm, kwok, Jaeger, Chaos Mesh.
 
 Each folder in cluster/tools/ is a Go module with a committed go.mod and go.sum, so a build is reproducible and needs no
 release download. Results are kept per user under a hash of the folder and the Go version: any checkout reuses them.
@@ -26,11 +26,15 @@ _MAJOR, _MINOR = KUBERNETES_VERSION.removeprefix("v").split(".")[:2]
 
 @dataclass(frozen=True)
 class Group:
-    """One Go module in cluster/tools/: `binaries` maps a name to the package it is built from."""
+    """One Go module in cluster/tools/: `binaries` maps a name to the package it is built from.
+
+    `cgo` is for programs that do not build without a C compiler.
+    """
 
     name: str
     binaries: dict[str, str]
     stamps: dict[str, str]
+    cgo: bool = False
 
 
 GROUPS = {
@@ -67,6 +71,15 @@ GROUPS = {
             "jaeger",
             {"jaeger": "github.com/jaegertracing/jaeger/cmd/jaeger"},
             {"github.com/jaegertracing/jaeger/internal/version.latestVersion": "v1.76.0"},
+        ),
+        Group(
+            "chaosmesh",
+            {
+                name: f"github.com/chaos-mesh/chaos-mesh/cmd/{name}"
+                for name in ("chaos-controller-manager", "chaos-daemon")
+            },
+            {},
+            cgo=True,
         ),
     )
 }
@@ -121,7 +134,8 @@ def files_below(folder: Path) -> list[Path]:
 def group_dir(group: Group) -> Path:
     """Where this group's binaries are, or will be once built."""
     folder = TOOLS / group.name
-    key = files_key(folder, files_below(folder), go_version(), json.dumps(group.stamps), json.dumps(group.binaries))
+    origin = (go_version(), json.dumps(group.stamps), json.dumps(group.binaries), *(["cgo"] if group.cgo else []))
+    key = files_key(folder, files_below(folder), *origin)
     return cache_dir() / "tools" / f"{group.name}-{key}"
 
 
@@ -133,9 +147,15 @@ def build_group(group: Group) -> str:
     check_go()
     target.parent.mkdir(parents=True, exist_ok=True)
     log = cache_dir() / "log" / f"build-{group.name}.log"
-    env = {"CGO_ENABLED": "0", "GOFLAGS": "", "GOWORK": "off"}
-    ldflags = " ".join(["-s", "-w", *(f"-X {name}={value}" for name, value in group.stamps.items())])
-    flags = ["-mod=readonly", "-trimpath", "-buildvcs=false", f"-ldflags={ldflags}"]
+    env = {"CGO_ENABLED": "1" if group.cgo else "0", "GOFLAGS": "", "GOWORK": "off"}
+    ldflags = ["-s", "-w", *(f"-X {name}={value}" for name, value in group.stamps.items())]
+    if group.cgo:
+        if shutil.which("gcc") is None:
+            raise ClusterError(f"{group.name} needs a C compiler. On Debian: apt-get install gcc libc6-dev")
+        # Static, as all the others are: they run on any base image, whatever this machine's C library is.
+        ldflags += ["-linkmode=external", "-extldflags=-static"]
+    flags = ["-mod=readonly", "-trimpath", "-buildvcs=false", f"-ldflags={' '.join(ldflags)}"]
+    flags += ["-tags=netgo,osusergo"] if group.cgo else []
     # One process may use every core; nice leaves the machine usable meanwhile.
     with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{group.name}-") as scratch:
         for name, package in group.binaries.items():

@@ -118,7 +118,8 @@ def test_a_tool_group_is_rebuilt_for_another_go_or_another_go_mod(
     second = tools.group_dir(group)
     (tmp_path / "demo/go.mod").write_text("module demo // changed\n")
     third = tools.group_dir(group)
-    assert len({first, second, third}) == 3
+    with_cgo = tools.group_dir(tools.Group("demo", {"demo": "."}, {}, cgo=True))
+    assert len({first, second, third, with_cgo}) == 4
 
 
 @pytest.mark.parametrize(
