@@ -636,7 +636,8 @@ class FaultWorld:
 
 def a_mesh_world(fault: Fault = Fault.NETWORK_CUT, **spec: Any) -> FaultWorld:
     """Return a world in which Chaos Mesh makes the fault."""
-    return FaultWorld(an_experiment(fault, driver=Driver.CHAOS_MESH, **spec))
+    limits = {"limits": {"maxPercent": 100, "maxCount": 10, "respectPDB": False}}
+    return FaultWorld(an_experiment(fault, driver=Driver.CHAOS_MESH, **limits | spec))
 
 
 def _track(name: str, role: str, losses: list[tuple[datetime, datetime | None]]) -> Track:

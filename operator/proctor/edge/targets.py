@@ -87,15 +87,19 @@ def helper_pod(raw: Json) -> HelperPod:
 
 
 def mesh_fault(raw: Json) -> MeshFault:
-    """Return an object of Chaos Mesh by its own conditions."""
+    """Return an object of Chaos Mesh by its own word.
+
+    Its condition AllInjected is True only while the fault is on, AllRecovered also before: what was is in the records.
+    """
     status = raw.get("status") or {}
     true = {c["type"] for c in status.get("conditions") or [] if c.get("status") == "True"}
-    records = ((status.get("experiment") or {}).get("containerRecords")) or []
+    records = (status.get("experiment") or {}).get("containerRecords") or []
     events = [event.get("message", "") for record in records for event in record.get("events") or []]
+    injected = bool(records) and all(record["injectedCount"] > 0 for record in records)
     return MeshFault(
         name=raw["metadata"]["name"],
-        injected="AllInjected" in true,
-        recovered="AllRecovered" in true,
+        injected=injected,
+        recovered=injected and "AllRecovered" in true,
         message=next((text for text in reversed(events) if text), ""),
     )
 

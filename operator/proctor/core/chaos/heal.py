@@ -178,8 +178,11 @@ def _spoken(seen: ObservedExperiment, action: str) -> Deed | None:
 
 def _by_mesh(seen: ObservedExperiment, status: ChaosExperimentStatus, *, early: bool) -> Progress:
     lasting, mesh = seen.experiment.spec.fault is Fault.NETWORK_CUT, seen.mesh
+    # A finalizer of its own keeps a deleted object until it has healed. One that stays keeps its namespace from ending
+    # once Chaos Mesh is gone.
+    delete = (DeleteMeshFault(manifests.mesh_kind(seen.experiment), mesh.name),) if mesh else ()
     if mesh is None or (mesh.recovered if lasting else not early):
         targets = tuple(t.model_copy(update={"healed_at": t.healed_at or seen.now}) for t in status.targets)
-        return Progress(targets, done=True, message="Chaos Mesh has ended it")
-    stop = (DeleteMeshFault(manifests.mesh_kind(seen.experiment), mesh.name),) if early else ()
-    return Progress(tuple(status.targets), stop, message=f"{mesh.name}: {mesh.message or 'not recovered'}")
+        return Progress(targets, delete, done=True, message="Chaos Mesh has ended it")
+    message = f"{mesh.name}: {mesh.message or 'not recovered'}"
+    return Progress(tuple(status.targets), delete if early else (), message=message)

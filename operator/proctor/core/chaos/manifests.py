@@ -130,25 +130,21 @@ def mesh_kind(experiment: ChaosExperiment) -> str:
 def mesh_fault(experiment: ChaosExperiment, targets: Sequence[TargetPod]) -> Manifest:
     """Return the object of Chaos Mesh for the fault."""
     spec, namespace = experiment.spec, experiment.metadata.namespace
-    common: dict[str, Any] = {
-        "mode": "all",
-        "selector": {"pods": {namespace: [pod.name for pod in targets]}},
-        "duration": spec.duration,
-    }
     body: dict[str, Any]
     match spec.fault:
         case Fault.NETWORK_CUT:
-            everybody = {"mode": "all", "selector": {"namespaces": [namespace]}}
-            body = {"action": "partition", "direction": "both", "target": everybody}
+            # It cuts no single ports. Without a `target` it drops all that the pods send and get; with one it would set
+            # rules in each pod on the other side too, and would never be done if one of these does not run any more.
+            body = {"action": "partition", "direction": "both", "duration": spec.duration}
         case Fault.PROCESS_KILL:
-            body = {"action": "container-kill", "containerNames": [targets[0].container]}
+            body = {"action": "container-kill", "containerNames": sorted({pod.container for pod in targets})}
         case _:
             body = {"action": "pod-kill", "gracePeriod": 1}
     return {
         "apiVersion": "chaos-mesh.org/v1alpha1",
         "kind": mesh_kind(experiment),
         "metadata": _metadata(experiment, "fault"),
-        "spec": common | body,
+        "spec": {"mode": "all", "selector": {"pods": {namespace: [pod.name for pod in targets]}}} | body,
     }
 
 

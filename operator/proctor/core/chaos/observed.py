@@ -82,7 +82,7 @@ class Surroundings:
 
 @dataclass(frozen=True)
 class MeshFault:
-    """An object of Chaos Mesh: whether all targets are injected, and recovered, by its own word."""
+    """An object of Chaos Mesh: whether all targets have been injected, and then recovered, by its own word."""
 
     name: str
     injected: bool

@@ -46,6 +46,9 @@ def choose(seen: ObservedExperiment) -> tuple[TargetPod, ...]:
 def _check_fault(spec: ChaosExperimentSpec, seen: ObservedExperiment) -> None:
     if spec.driver is Driver.CHAOS_MESH and spec.fault not in BY_MESH:
         raise InvalidSpec(names.NOT_SUPPORTED, f"spec.driver: Chaos Mesh has no {spec.fault}; use Builtin")
+    if spec.driver is Driver.CHAOS_MESH and spec.fault is Fault.POD_KILL and spec.limits.respect_pdb:
+        message = "spec.limits.respectPDB: Chaos Mesh kills without asking PodDisruptionBudgets; use Builtin, or false"
+        raise InvalidSpec(names.NOT_SUPPORTED, message)
     enforced = seen.surroundings.enforces if seen.surroundings else ""
     if spec.fault is Fault.NETWORK_CUT and spec.driver is Driver.BUILTIN and enforced in ("baseline", "restricted"):
         message = (
