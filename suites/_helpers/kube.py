@@ -4,6 +4,7 @@ import os
 import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -18,6 +19,8 @@ GROUPS = {
     "networkpolicies": "apis/networking.k8s.io/v1",
     "poddisruptionbudgets": "apis/policy/v1",
 }
+ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
+"""Where a pod has the token of its service account."""
 PART_OF = "app.kubernetes.io/part-of=bazaar"
 
 
@@ -34,7 +37,7 @@ class Cluster:
         try:
             answer = self.http.get(path, params={"labelSelector": selector})
         except httpx.TransportError as error:
-            raise RuntimeError(f"PROCTOR_KUBE_URL ({self.http.base_url}) does not answer: {error!r}") from error
+            raise RuntimeError(f"the API server ({self.http.base_url}) does not answer: {error!r}") from error
         if answer.status_code != 200:
             raise RuntimeError(f"GET {path} gave {answer.status_code}, expected 200: is rbac.yaml applied?")
         items: list[Object] = answer.json()["items"]
@@ -42,22 +45,23 @@ class Cluster:
 
 
 def open_cluster() -> Cluster:
-    """The cluster that the environment names.
+    """The cluster of this pod, by its service account, or the one that PROCTOR_KUBE_URL names (`kubectl proxy`).
 
-    PROCTOR_KUBE_URL is the API server; PROCTOR_KUBE_TOKEN and PROCTOR_KUBE_CA (PEM) open it, and are not needed behind
-    `kubectl proxy`. PROCTOR_KUBE_NAMESPACE is where the target is. Raises RuntimeError that says what is missing.
+    PROCTOR_KUBE_NAMESPACE is where the target is, by default the pod's own namespace. Raises RuntimeError that says what
+    is missing.
     """
-    url, token = os.environ.get("PROCTOR_KUBE_URL", ""), os.environ.get("PROCTOR_KUBE_TOKEN", "")
-    if not url or (url.startswith("https:") and not token):
-        missing = (
-            "PROCTOR_KUBE_TOKEN (kubectl apply -f rbac.yaml)" if url else "PROCTOR_KUBE_URL (see suites/README.md)"
-        )
-        raise RuntimeError(f"not set: {missing}")
-    authority = os.environ.get("PROCTOR_KUBE_CA")
-    headers = {"Authorization": f"Bearer {token}"} if token else {}
-    verify = ssl.create_default_context(cadata=authority) if authority else True
-    http = httpx.Client(base_url=url, headers=headers, verify=verify, timeout=15)
-    return Cluster(http, os.environ.get("PROCTOR_KUBE_NAMESPACE") or "bazaar")
+    namespace = os.environ.get("PROCTOR_KUBE_NAMESPACE", "")
+    if url := os.environ.get("PROCTOR_KUBE_URL"):
+        return Cluster(httpx.Client(base_url=url, timeout=15), namespace or "bazaar")
+    host = os.environ.get("KUBERNETES_SERVICE_HOST")
+    if host is None or not (ACCOUNT / "token").exists():
+        message = "not set: PROCTOR_KUBE_URL (see suites/README.md); in a pod: its step has no serviceAccountName"
+        raise RuntimeError(message)
+    base = f"https://{host}:{os.environ['KUBERNETES_SERVICE_PORT']}"
+    headers = {"Authorization": f"Bearer {(ACCOUNT / 'token').read_text()}"}
+    verify = ssl.create_default_context(cafile=str(ACCOUNT / "ca.crt"))
+    http = httpx.Client(base_url=base, headers=headers, verify=verify, timeout=15)
+    return Cluster(http, namespace or (ACCOUNT / "namespace").read_text())
 
 
 def name_of(item: Mapping[str, Any]) -> str:
