@@ -47,8 +47,8 @@ class Cluster:
 def open_cluster() -> Cluster:
     """The cluster of this pod, by its service account, or the one that PROCTOR_KUBE_URL names (`kubectl proxy`).
 
-    PROCTOR_KUBE_NAMESPACE is where the target is, by default the pod's own namespace. Raises RuntimeError that says what
-    is missing.
+    PROCTOR_KUBE_NAMESPACE is where the target is, by default the pod's own namespace. Raises RuntimeError that says
+    what is missing.
     """
     namespace = os.environ.get("PROCTOR_KUBE_NAMESPACE", "")
     if url := os.environ.get("PROCTOR_KUBE_URL"):
