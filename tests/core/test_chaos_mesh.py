@@ -1,16 +1,8 @@
-"""What Proctor asks of Chaos Mesh, and what it refuses to ask."""
+"""What Proctor asks of Chaos Mesh."""
 
-from core.faultworld import a_mesh_world, a_target, an_experiment
-from proctor.api import names
+from core.faultworld import a_target, an_experiment
 from proctor.api.scalars import Driver, Fault
 from proctor.core.chaos import manifests
-
-
-def test_kill_that_asks_no_disruption_budget_is_made_only_on_demand() -> None:
-    refused = a_mesh_world(Fault.POD_KILL, limits={"maxPercent": 100})
-    refused.finish()
-    assert refused.outcome == ("Error", names.NOT_SUPPORTED)
-    assert not refused.hits
 
 
 def test_cut_sets_rules_in_no_pod_but_its_target() -> None:

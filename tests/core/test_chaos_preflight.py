@@ -52,6 +52,7 @@ REFUSALS = [
     ),
     pytest.param(OUTAGE, MESH, worldly(), names.NOT_SUPPORTED, "Builtin", id="Chaos Mesh has no Outage"),
     pytest.param(PAUSE, MESH, worldly(), names.NOT_SUPPORTED, "Builtin", id="Chaos Mesh has no Pause"),
+    pytest.param(POD, MESH, worldly(), names.NOT_SUPPORTED, "respectPDB", id="Chaos Mesh asks no budget"),
     pytest.param(
         CUT,
         {},
@@ -140,7 +141,7 @@ REFUSALS = [
         CUT, MESH, worldly(refusal="404 page not found\n"), names.CHAOS_MESH_ABSENT, "404", id="no Chaos Mesh"
     ),
     pytest.param(
-        POD,
+        KILL,
         MESH,
         worldly(refusal="the server could not find the requested resource"),
         names.CHAOS_MESH_ABSENT,

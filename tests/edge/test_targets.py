@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from proctor.core.chaos.observed import Agent, MeshFault, Surroundings
+from proctor.core.chaos.observed import Agent, Surroundings
 from proctor.core.observed import Ended
 from proctor.edge import targets
 
@@ -231,12 +231,3 @@ def test_a_namespace(metadata: dict[str, Any], seen: Surroundings) -> None:
 )
 def test_a_selector_is_whole(raw: dict[str, Any], text: str) -> None:
     assert targets.selector(raw) == text
-
-
-def test_an_object_of_chaos_mesh() -> None:
-    raw: dict[str, Any] = {"metadata": {"name": "x"}}
-    assert targets.mesh_fault(raw) == MeshFault("x", injected=False, recovered=False)
-    conditions = [{"type": "AllInjected", "status": "True"}, {"type": "AllRecovered", "status": "False"}]
-    records = [{"events": [{"message": "no daemon"}, {}]}, {"events": None}]
-    raw["status"] = {"conditions": conditions, "experiment": {"containerRecords": records}}
-    assert targets.mesh_fault(raw) == MeshFault("x", injected=True, recovered=False, message="no daemon")
