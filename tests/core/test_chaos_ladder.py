@@ -16,7 +16,7 @@ from proctor.core.actions import AddAgent, CreateMeshFault, CreatePod, KillPod
 from proctor.core.chaos import manifests
 from proctor.core.chaos.observed import MeshFault, Surroundings, Workload
 from proctor.core.observed import Ended
-from proctor.core.timeline import Deed, encode_deed
+from proctor.core.timeline import STOPPED, Deed, encode_deed
 
 ALL = list(Fault)
 BY_AGENT = [Fault.NETWORK_CUT, Fault.PROCESS_KILL, Fault.PAUSE]
@@ -560,3 +560,35 @@ def test_every_world_ends(world: FaultWorld, what: str, moment: int, kill_at: in
         assert world.truth(names.EFFECTIVE) == ("True", names.EFFECTIVE)
         assert world.truth(names.HEALED) == ("True", names.HEALED)
         assert len(world.hits) == len(world.status.targets)
+
+
+def test_an_outage_that_was_never_begun_is_not_healed_on_deletion() -> None:
+    """Killed between its finalizer and its status: a scale of zero is somebody else's, and stays."""
+    world = a_world(Fault.OUTAGE)
+    world.until(rung(names.SELECTED))
+    world.experiment = world.experiment.model_copy(
+        update={"metadata": world.experiment.metadata.model_copy(update={"finalizers": [names.FINALIZER]})}
+    )
+    world.workload = Workload("Deployment", "shop", 0)
+    world.delete()
+    world.until(lambda w: w.gone, within=5)
+    assert world.workload.replicas == 0
+    assert "restore" not in world.helpers
+
+
+def test_a_report_that_was_stopped_is_not_whole() -> None:
+    world = a_world()
+    world.until(rung(names.INJECTED, "True"))
+    world.wait(2)
+    world._report(world.helpers[manifests.OBSERVER], STOPPED)
+    world.finish()
+    assert world.outcome == ("Error", names.OBSERVER_FAILED), world
+
+
+def test_a_kill_whose_operator_was_away_is_not_dated_later_than_it_was() -> None:
+    world = a_world(Fault.POD_KILL)
+    world.until(rung(names.INJECTING))
+    world.kill_at, world.kill_for = 2 * world.writes + 1, 12.0  # after the kill
+    world.finish()
+    assert dict(world.hits) == {"shop-0": 1}
+    assert world.outcome == ("Passed", names.PASSED), world
