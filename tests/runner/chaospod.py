@@ -21,7 +21,7 @@ from runner.conftest import OPERATOR
 
 UID = "11111111-2222-3333-4444-555555555555"
 POD = "99999999-8888-7777-6666-555555555555"
-MODULE = [sys.executable, "-m", "proctor.runner.chaos"]
+MODULE = [os.environ.get("PROCTOR_TEST_PYTHON", sys.executable), "-m", "proctor.runner.chaos"]
 UNPRIVILEGED = ["setpriv", "--bounding-set=-all", "--inh-caps=-all", "--no-new-privs"]
 NET_ADMIN = ["setpriv", "--bounding-set=-all,+net_admin", "--inh-caps=-all,+net_admin", "--no-new-privs"]
 

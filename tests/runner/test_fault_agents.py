@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -24,6 +25,7 @@ from runner.chaospod import (
     container,
     inside,
     make_pod,
+    need,
     networks,
     state,
     until,
@@ -148,6 +150,39 @@ def test_a_cut_freezes_its_port_both_ways_and_heals_in_the_kernel(
     assert healed.complete
     assert healed.left == 0
     assert tables(network) == []
+
+
+TICKING = """
+import socket, sys, threading, time
+server = socket.create_server(("127.0.0.1", 7000))
+client = socket.create_connection(("127.0.0.1", 7000))
+connection = server.accept()[0]
+def tick():
+    while True:
+        connection.sendall(b"x")
+        time.sleep(0.05)
+threading.Thread(target=tick, daemon=True).start()
+while client.recv(1):
+    print(time.time_ns() // 1_000_000, flush=True)
+"""
+
+
+def test_a_cut_silences_a_server_that_speaks_unasked(pod: ChaosPod, network: str) -> None:
+    ticking = subprocess.Popen([*inside(network), sys.executable, "-c", TICKING], stdout=subprocess.PIPE, text=True)
+    try:
+        assert ticking.stdout is not None
+        first = int(ticking.stdout.readline())
+        deed = pod.agent("cut", "--port", "7000", "--seconds", "1.5").end().deed("cut")
+        heard = [first]
+        assert deed.injected_at is not None
+        assert deed.deadline is not None
+        while heard[-1] < deed.deadline + 50:
+            heard.append(int(ticking.stdout.readline()))
+    finally:
+        ticking.kill()
+        ticking.communicate()
+    pauses = [later - earlier for earlier, later in pairwise(heard)]
+    assert 1400 <= max(pauses) <= 4000
 
 
 def test_uncut_ends_a_cut_at_once_and_may_be_asked_again(
@@ -318,14 +353,16 @@ class TestNothingIsDone:
         assert "past the time to inject" in message
         assert moves(counter)
 
-    def test_when_no_target_was_joined(self, pod: ChaosPod, action: str, arguments: tuple[str, ...]) -> None:
-        """Started on a machine, or in a container of its own, an agent would end all that runs there."""
-        with container("catatonit", "--", "sleep", "600") as bystander:
-            until(lambda: children(bystander.init))
-            for prefix in ((), ("unshare", "--pid", "--fork", "--mount-proc")):
-                pod.prefix = (*prefix, *UNPRIVILEGED)
-                assert self.refused(pod, action, arguments)[0] == "NotInTarget"
-            assert state(children(bystander.init)[0]) == "S"
+    @pytest.mark.parametrize("init", [(), ("catatonit", "--")], ids=["as PID 1", "below PID 1"])
+    def test_when_no_target_was_joined(
+        self, pod: ChaosPod, action: str, arguments: tuple[str, ...], init: tuple[str, ...]
+    ) -> None:
+        """In a container of its own; on a machine, all that runs there would be a victim."""
+        need("unshare", "setpriv", "catatonit")
+        pod.prefix = ("unshare", "--pid", "--fork", "--mount-proc", "--", *UNPRIVILEGED, *init)
+        error, message = self.refused(pod, action, arguments)
+        assert error == "NotInTarget"
+        assert "targetContainerName" in message
 
 
 def test_a_pause_stops_everything_and_ends_by_itself(pod: ChaosPod, app: Container, counter: Path) -> None:
