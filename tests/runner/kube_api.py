@@ -1,19 +1,13 @@
-"""A small API server for one kind of object, with TLS and a token, on whose objects a test acts as the operator."""
+"""A small API server for one kind of object, on whose objects a test acts as the operator."""
 
-import json
-import ssl
-import subprocess
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
-from typing_extensions import override
+from runner.api_door import ApiDoor
 
-TOKEN = "token-of-the-step"
 Object = dict[str, Any]
 Operator = Callable[[Object, int], Object | None]
 """What an object's status is at its n-th reading; None: as it was."""
@@ -60,45 +54,12 @@ class Api:
 
 @contextmanager
 def api(root: Path, operator: Operator) -> Iterator[Api]:
-    """Serve, with a certificate of its own and the credential of a pod whose files are below `root`."""
-    mount = root / "var/run/secrets/kubernetes.io/serviceaccount"
-    mount.mkdir(parents=True)
-    (mount / "token").write_text(TOKEN + "\n")
-    subject = ["-subj", "/CN=api", "-addext", "subjectAltName=IP:127.0.0.1"]
-    keys = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-keyout", str(mount / "key")]
-    command = ["openssl", "req", "-x509", "-days", "1", *keys, "-out", str(mount / "ca.crt"), *subject]
-    subprocess.run(command, check=True, capture_output=True)
+    """Serve, for a pod whose files are below `root`."""
     served = Api(operator)
-
-    class Handler(BaseHTTPRequestHandler):
-        def answer(self) -> None:
-            data = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-            if self.headers["Authorization"] != f"Bearer {TOKEN}":
-                status, body = 401, {"kind": "Status", "reason": "Unauthorized", "message": "who are you?"}
-            elif self.command == "PATCH" and self.headers["Content-Type"] != "application/merge-patch+json":
-                status, body = 415, {"kind": "Status", "reason": "UnsupportedMediaType", "message": "no such patch"}
-            else:
-                status, body = served.answer(self.command, self.path, json.loads(data or b"null"))
-            text = json.dumps(body).encode()
-            self.send_response(status)
-            self.send_header("Content-Type", "application/json")
-            self.send_header("Content-Length", str(len(text)))
-            self.end_headers()
-            self.wfile.write(text)
-
-        do_GET = do_POST = do_PATCH = do_DELETE = answer
-
-        @override
-        def log_message(self, format: str, *args: object) -> None:
-            """Say nothing."""
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(mount / "ca.crt", mount / "key")
-        server.socket = context.wrap_socket(server.socket, server_side=True)
-        served.port = server.server_port
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        try:
-            yield served
-        finally:
-            server.shutdown()
+    door = ApiDoor(root, served.answer)
+    door.start()
+    served.port = door.port
+    try:
+        yield served
+    finally:
+        door.stop()

@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from itertools import pairwise
@@ -160,7 +161,7 @@ connection = server.accept()[0]
 def tick():
     while True:
         connection.sendall(b"x")
-        time.sleep(0.05)
+        time.sleep(0.1)
 threading.Thread(target=tick, daemon=True).start()
 while client.recv(1):
     print(time.time_ns() // 1_000_000, flush=True)
@@ -168,21 +169,25 @@ while client.recv(1):
 
 
 def test_a_cut_silences_a_server_that_speaks_unasked(pod: ChaosPod, network: str) -> None:
+    """Without the rules for its own port it could speak until its window is full, here for a second."""
     ticking = subprocess.Popen([*inside(network), sys.executable, "-c", TICKING], stdout=subprocess.PIPE, text=True)
+    watchdog = threading.Timer(15, ticking.kill)
+    watchdog.start()
     try:
         assert ticking.stdout is not None
-        first = int(ticking.stdout.readline())
-        deed = pod.agent("cut", "--port", "7000", "--seconds", "1.5").end().deed("cut")
-        heard = [first]
+        heard = [int(ticking.stdout.readline())]
+        deed = pod.agent("cut", "--port", "7000", "--seconds", "2").end().deed("cut")
         assert deed.injected_at is not None
         assert deed.deadline is not None
         while heard[-1] < deed.deadline + 50:
             heard.append(int(ticking.stdout.readline()))
     finally:
+        watchdog.cancel()
         ticking.kill()
         ticking.communicate()
-    pauses = [later - earlier for earlier, later in pairwise(heard)]
-    assert 1400 <= max(pauses) <= 4000
+    silence, fell = max((later - earlier, earlier) for earlier, later in pairwise(heard))
+    assert silence >= 1900
+    assert deed.injected_at - 150 <= fell <= deed.injected_at + 400
 
 
 def test_uncut_ends_a_cut_at_once_and_may_be_asked_again(
@@ -446,9 +451,9 @@ WORKLOAD = ("--kind", "Deployment", "--name", "dlq", "--replicas", "3")
 @pytest.fixture
 def api(pod: ChaosPod) -> Iterator[ScaleServer]:
     server = ScaleServer(pod.root, replicas=3)
-    server.start()
+    server.door.start()
     yield server
-    server.stop()
+    server.door.stop()
 
 
 def outage(pod: ChaosPod, api: ScaleServer, seconds: float, late: float = -30) -> Command:
@@ -471,10 +476,10 @@ def test_an_outage_goes_to_zero_and_back(pod: ChaosPod, api: ScaleServer) -> Non
 def test_an_outage_ends_soon_after_the_api_server_is_back(pod: ChaosPod, api: ScaleServer) -> None:
     agent = outage(pod, api, 0.5)
     until(lambda: api.replicas == 0)
-    api.stop()
+    api.door.stop()
     time.sleep(2)
     assert api.history == [0]
-    api.start()
+    api.door.start()
     back = time.monotonic()
     until(lambda: api.replicas == 3)
     assert time.monotonic() - back < 2
@@ -552,12 +557,12 @@ def test_what_another_scales_in_the_last_moment_stays(pod: ChaosPod, api: ScaleS
     ("spoil", "error", "says"),
     [
         (lambda api: setattr(api, "replicas", 2), "ScaleChanged", "the scale is 2, not 3 as planned"),
-        (lambda api: setattr(api, "refuse", ("PATCH", 403)), "ScaleRefused", "cannot PATCH resource"),
-        (lambda api: setattr(api, "refuse", ("GET", 403)), "ScaleRefused", "cannot GET resource"),
-        (lambda api: setattr(api, "TOKEN", "other"), "ScaleRefused", "Unauthorized"),
-        (lambda api: setattr(api, "PATH", "/other"), "ScaleRefused", "not found"),
+        (lambda api: setattr(api, "refuse", ("PATCH", 403)), "ScaleRefused", "cannot PATCH"),
+        (lambda api: setattr(api, "refuse", ("GET", 403)), "ScaleRefused", "cannot GET"),
+        (lambda api: (api.door.mount / "token").write_text("old"), "ScaleRefused", "Unauthorized"),
+        (lambda api: setattr(api, "path", "/other"), "ScaleRefused", "not found"),
         (lambda api: setattr(api, "before_patch", lambda api: setattr(api, "version", 99)), "ScaleChanged", "modified"),
-        (lambda api: api.stop(), "ScaleRefused", "onnection refused"),
+        (lambda api: api.door.stop(), "ScaleRefused", "onnection refused"),
     ],
 )
 def test_an_outage_is_refused_before_anything_happens(
@@ -587,13 +592,13 @@ def test_an_outage_is_refused_where_no_note_can_be_kept(pod: ChaosPod, api: Scal
 
 def test_an_api_server_of_another_authority_is_not_believed(pod: ChaosPod, api: ScaleServer, tmp_path: Path) -> None:
     other = ScaleServer(tmp_path / "other-root-ca", replicas=3)
-    other.port = api.port
-    api.stop()
-    other.start()
+    other.door.port = api.door.port
+    api.door.stop()
+    other.door.start()
     try:
         deed = outage(pod, api, 600).end(20).deed("outage")
     finally:
-        other.stop()
+        other.door.stop()
     assert deed.error == "ScaleRefused"
     assert "CERTIFICATE_VERIFY_FAILED" in deed.message
     assert other.history == []
@@ -623,7 +628,7 @@ def test_restore_brings_back_what_is_zero_and_nothing_else(pod: ChaosPod, api: S
         assert left.deed("restore").replicas == 3
         assert left.deed("restore").healed_at is not None
         assert api.history == [3]
-    api.PATH = "/gone"
+    api.path = "/gone"
     gone = pod.agent("restore", *WORKLOAD, env=api.env).end()
     assert (gone.code, gone.deed("restore").error) == (1, "TargetGone")
 
