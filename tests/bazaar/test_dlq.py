@@ -188,6 +188,16 @@ async def test_interrupted_handler_goes_on(
     await db.close()
 
 
+async def test_letter_that_another_request_has_just_deleted_is_deleted(bazaar: Platform, stage: Stage) -> None:
+    """Both ways in which the server says so, the second for a message that is neither the first nor the last."""
+    handler = Handler(Database(SecretStr(bazaar.app_dsn), 1), stage.js)
+    for _ in range(3):
+        await stage.js.publish("dlq.tasks.a.message", b"x")
+    for sequence in (2, 2, 1, 1, 3, 3):
+        await handler._delete(streams.DLQ, sequence)
+    assert await stage.count("DLQ") == 0
+
+
 async def test_message_that_is_no_task_is_kept_and_cannot_go_back(stage: Stage) -> None:
     await stage.poison(b"not a task")
     with stage.handler() as door:

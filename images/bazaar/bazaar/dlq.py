@@ -34,8 +34,8 @@ from bazaar.streams import DLQ, TASKS, Task
 from bazaar.web import create_app, internal_only
 
 DEAD_LETTERS = Counter("dlq_messages_total", "Messages moved to the dead-letter queue.")
-NOT_FOUND = 10057
-"""The server's code for the deletion of a message that is not there."""
+NOT_FOUND = (10043, 10057)
+"""The server's codes for the deletion of a message that is not there: gone just now, or before."""
 
 
 class DlqSettings(DatabaseSettings):
@@ -169,7 +169,7 @@ class Handler:
         try:
             await self._js.delete_msg(stream, sequence)
         except nats.js.errors.APIError as error:
-            if error.err_code != NOT_FOUND:
+            if error.err_code not in NOT_FOUND:
                 raise
 
 
