@@ -112,14 +112,9 @@ async def connect(url: SecretStr, name: str) -> tuple[Client, JetStreamContext]:
 
     try:
         async with asyncio.timeout(CONNECT_SECONDS):
+            told = {"disconnected_cb": on_disconnect, "reconnected_cb": on_reconnect, "error_cb": on_error}
             client = await nats.connect(
-                url.get_secret_value(),
-                name=name,
-                max_reconnect_attempts=-1,
-                reconnect_time_wait=0.5,
-                disconnected_cb=on_disconnect,
-                reconnected_cb=on_reconnect,
-                error_cb=on_error,
+                url.get_secret_value(), name=name, max_reconnect_attempts=-1, reconnect_time_wait=0.5, **told
             )
             js = client.jetstream(timeout=5)
             for stream in _STREAMS:
@@ -186,6 +181,19 @@ async def _next(subscription: JetStreamContext.PullSubscription) -> list[Msg]:
         return await subscription.fetch(1, timeout=10)
     except nats.errors.TimeoutError:
         return []  # nothing came
+
+
+async def settle(client: Client) -> None:
+    """Wait until the server has taken in what was sent. Raises nats.errors.FlushTimeoutError after 5 s.
+
+    The flush itself goes on, to a time at which no answer can come any more. nats-py ends its reading for good, while
+    the connection looks well, when the answer comes to a flush that was cancelled (InvalidStateError, as in
+    nats-io/nats.py#624).
+    """
+    flush = asyncio.ensure_future(client.flush(600))
+    if not (await asyncio.wait({flush}, timeout=5))[0]:
+        raise nats.errors.FlushTimeoutError
+    flush.result()
 
 
 def require_connected(client: Client) -> None:

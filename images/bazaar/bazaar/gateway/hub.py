@@ -24,7 +24,7 @@ from prometheus_client import Counter, Gauge
 from pydantic import ValidationError
 
 from bazaar.faults import fault
-from bazaar.streams import EVENTS, Frame, event_subject
+from bazaar.streams import EVENTS, Frame, event_subject, settle
 
 LOG = logging.getLogger(__name__)
 QUEUE_FRAMES, QUEUE_BYTES = 256, 2**18
@@ -57,7 +57,7 @@ class _Channel:
         subscription = await self.client.subscribe(
             self._subject, cb=self._receive, pending_msgs_limit=4 * QUEUE_FRAMES, pending_bytes_limit=4 * QUEUE_BYTES
         )
-        await self.client.flush(5)
+        await settle(self.client)
         return subscription
 
     async def _receive(self, message: Msg) -> None:

@@ -50,7 +50,7 @@ async def _ended_episode(
     deadline = asyncio.get_running_loop().time() + seconds
     events = await servers.nats.subscribe(subject)
     try:
-        await servers.nats.flush(5)  # the server knows of us before we look again, so no end is missed
+        await streams.settle(servers.nats)  # the server knows of us before we look again, so no end is missed
         kind = "ended"
         while True:
             if kind == "ended":
