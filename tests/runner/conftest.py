@@ -59,6 +59,9 @@ class Pod:
     env: dict[str, str] = field(default_factory=dict)
     step: dict[str, Any] = field(default_factory=dict)
     endpoints: list[dict[str, str]] = field(default_factory=list)
+    seed: int = 7
+    patience: float = 50
+    """Seconds until a container that has not ended is killed."""
 
     def version_of(self, module: str) -> str:
         command = [self.python, "-c", f"import {module}; print({module}.__version__)"]
@@ -85,7 +88,7 @@ class Pod:
         plan = {
             "version": 1,
             "run": {"uid": UID, "name": "run-1", "namespace": "shop", "suite": "suite"},
-            "seed": 7,
+            "seed": self.seed,
             "mode": "MOCK",
             "target": {"name": "bazaar", "endpoints": self.endpoints},
             "steps": [{"name": "other"}, self.step],
@@ -105,7 +108,7 @@ class Pod:
 
     def finish(self, process: "subprocess.Popen[bytes]", *, index: int = 0) -> Ran:
         try:
-            out, err = process.communicate(timeout=50)
+            out, err = process.communicate(timeout=self.patience)
         finally:
             process.kill()
         stderr = err.decode(errors="replace")

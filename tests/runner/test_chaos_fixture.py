@@ -136,10 +136,14 @@ def test_names_and_seeds_belong_to_one_attempt(pod: Pod, server: Api) -> None:
     ("status", "says"),
     [
         (ended("Inconclusive", "Accepted", reason="NotEffective", message="no loss"), "NotEffective): no loss"),
-        ({"conditions": [condition("Accepted", "False", "NotOptedIn", "no label")]}, "NotOptedIn): no label"),
+        (
+            {"conditions": [condition("Accepted", "False")], "verdict": "Error", "reason": "No", "message": "no label"},
+            "Error (No): no label",
+        ),
+        (ended("Error", "Accepted", reason="ObserverFailed", message="no image"), "Error (ObserverFailed): no image"),
         (ended("Passed", "Accepted", "Injected", "Healed"), "Passed (Why)"),
     ],
-    ids=["no effect", "refused", "passed without effect"],
+    ids=["no effect", "refused", "no observer", "passed without effect"],
 )
 @pytest.mark.parametrize("asks", ["finish(20)", "wait('Injected', 20) and None", "wait('Effective', 20)"])
 def test_what_proves_nothing_is_inconclusive(pod: Pod, server: Api, status: Object, says: str, asks: str) -> None:
@@ -188,14 +192,14 @@ def test_test_that_does_not_ask_is_not_passed_by_a_fault_without_effect(pod: Pod
 
 
 def test_what_is_left_is_aborted_and_waited_for(pod: Pod, server: Api) -> None:
-    live = going("Accepted", "Injected", "Effective")
-    server.operator = Course(live, aborted=[live, live, going("Accepted", "Injected", "Effective", "Healed")])
+    live = going("Accepted", "Injected")
+    server.operator = Course(live, aborted=[live, live, going("Accepted", "Injected", "Healed")])
     ran = run(
         pod,
         """
         def test_pause(chaos):
             for _ in range(2):
-                chaos.inject("Pause", selector={"app": "worker"}, duration="600s").wait("Effective")
+                chaos.inject("Pause", selector={"app": "worker"}, duration="600s").wait("Injected")
             assert False, "stock-conserved: 1 is missing"
         """,
     )
@@ -203,13 +207,29 @@ def test_what_is_left_is_aborted_and_waited_for(pod: Pod, server: Api) -> None:
     assert reason(ran) == "stock-conserved: 1 is missing"
     assert [made["spec"]["abort"] for made in server.objects.values()] == [True, True]
     assert server.requests[-1][0] == "GET"
-    assert ran.summary.evidence == {"faults": 2}
+    assert ran.summary.evidence == {}
 
 
-@pytest.mark.parametrize("verdict", [{}, {"verdict": "Error", "reason": "RevertFailed", "message": "it is still cut"}])
+def test_aborted_fault_proves_nothing(pod: Pod, server: Api) -> None:
+    live = going("Accepted", "Injected")
+    aborted = ended("Error", "Accepted", "Injected", "Healed", reason="Aborted", message="aborted; it was healed")
+    server.operator = Course(live, aborted=[live, aborted])
+    ran = run(
+        pod,
+        """
+        def test_pause(chaos):
+            chaos.inject("Pause", selector={"app": "worker"}, duration="600s").wait("Injected")
+        """,
+    )
+    assert ran.counts == {"skipped": 1}, ran.stderr
+    assert "Error (Aborted): aborted; it was healed" in reason(ran)
+
+
+@pytest.mark.parametrize("verdict", [{}, {"verdict": "Error", "reason": "NotHealed", "message": "it is still cut"}])
 def test_what_is_not_healed_is_an_error(pod: Pod, server: Api, verdict: Object) -> None:
-    live = going("Accepted", "Injected", "Effective")
-    server.operator = Course(live, aborted=[live | verdict])
+    live = going("Accepted", "Injected")
+    stuck = [*live["conditions"], condition("Healed", "False", "NotHealed")] if verdict else live["conditions"]
+    server.operator = Course(live, aborted=[live | verdict | {"conditions": stuck}])
     (pod.suites / "conftest.py").write_text(
         "import proctor.runner.chaos_fixture as fixture\nfixture._HEAL_SECONDS = 1.0\n", encoding="utf-8"
     )
@@ -225,15 +245,18 @@ def test_what_is_not_healed_is_an_error(pod: Pod, server: Api, verdict: Object) 
 
 
 def test_revert_that_failed_is_no_verdict_of_the_target(pod: Pod, server: Api) -> None:
-    server.operator = Course(ended("Error", "Accepted", "Injected", "Effective", reason="RevertFailed"))
+    status = ended("Error", "Accepted", "Injected", reason="NotHealed", message="it is still cut")
+    server.operator = Course(status | {"conditions": [*status["conditions"], condition("Healed", "False")]})
     ran = run(pod, KILL)
     assert ran.counts == {"failed": 1}
     assert reason(ran).startswith("RuntimeError: run-1-processkill-")
-    assert "RevertFailed" in reason(ran)
+    assert "is not healed: Error (NotHealed): it is still cut" in reason(ran)
 
 
-def test_target_that_did_not_recover_is_for_the_test_to_judge(pod: Pod, server: Api) -> None:
-    server.operator = Course(ended("Failed", "Accepted", "Injected", "Effective", "Healed", reason="NotRecovered"))
+@pytest.mark.parametrize("effective", [True, False])
+def test_target_that_did_not_recover_is_for_the_test_to_judge(pod: Pod, server: Api, effective: bool) -> None:
+    seen = ("Effective",) if effective else ()
+    server.operator = Course(ended("Failed", "Accepted", "Injected", "Healed", *seen, reason="NotRecovered"))
     ran = run(
         pod,
         """
@@ -245,7 +268,7 @@ def test_target_that_did_not_recover_is_for_the_test_to_judge(pod: Pod, server: 
     )
     assert ran.counts == {"failed": 1}
     assert "ended without Recovered: Failed (NotRecovered)" in reason(ran)
-    assert ran.summary.evidence == {"faults": 1}
+    assert ran.summary.evidence == ({"faults": 1} if effective else {})
 
 
 @pytest.mark.parametrize(

@@ -37,10 +37,11 @@ class Experiment:
         self._told = False
 
     def wait(self, condition: str, deadline: float = _VERDICT_SECONDS) -> dict[str, Any]:
-        """Wait at most `deadline` seconds until a condition is True: Injected, Effective, Healed, Recovered.
+        """Wait at most `deadline` seconds until a condition is True: Injected, Healed, Recovered.
 
-        Return the status. Skip the test as inconclusive if the fault is refused, has no effect or does not get there;
-        raise AssertionError if it ended as Failed, RuntimeError if the fault could not be healed.
+        Return the status. Whether the fault had an effect is known at its end only, so `finish` comes after this. Skip
+        the test as inconclusive if the fault is refused or does not get there; raise AssertionError if it ended as
+        Failed, RuntimeError if it could not be healed.
         """
         status = self._until(lambda status: condition_of(status, condition) == "True", deadline, condition)
         if condition_of(status, condition) != "True":
@@ -56,15 +57,12 @@ class Experiment:
         """
         status = self._until(lambda _: False, deadline, "a verdict")
         self._judge(status)
-        if not self.finished:
-            self.finished = True
-            self._seen()
         return status
 
     def close(self) -> None:
         """Abort if the test has not waited for the end, and wait for the heal; RuntimeError if there is none in time.
 
-        Skip the test as inconclusive if the fault had no effect.
+        Skip the test as inconclusive if nobody knows whether the fault had an effect: always, if it was aborted.
         """
         if self.finished:
             return
@@ -72,16 +70,15 @@ class Experiment:
             status = self._read()
             if _live(status):
                 self._patch({"spec": {"abort": True}})
-                status = self._until(lambda status: condition_of(status, "Healed") == "True", _HEAL_SECONDS, "Healed")
+                status = self._until(lambda now: condition_of(now, names.HEALED) == "True", _HEAL_SECONDS, "Healed")
         except ApiError as error:
             if error.status != 404:  # it went with its run, healed by its finalizer
                 raise RuntimeError(f"whether {self.name} is healed is not known: {error}") from error
             return
         except pytest.skip.Exception as error:
             raise RuntimeError(f"{self.name} was aborted and is not healed: {error}") from error
-        if not self._told or status.get("verdict") == "Error":
+        if not self._told or condition_of(status, names.HEALED) == "False":
             self._judge(status)
-            self._seen()
 
     def _until(self, holds: Callable[[Mapping[str, Any]], bool], seconds: float, wanted: str) -> dict[str, Any]:
         """Return the first status that `holds` or that is an end."""
@@ -103,11 +100,15 @@ class Experiment:
         self._inconclusive(f"{self.name} has not got to {wanted} in {seconds:.0f} s: {told(status)}{trouble}")
 
     def _judge(self, status: Mapping[str, Any]) -> None:
-        """Let only faults pass that were effective and are healed."""
-        if status.get("verdict") == "Error":
-            raise RuntimeError(f"{self.name} is an Error: {told(status)}")
-        if condition_of(status, "Effective") != "True" or status.get("verdict") == "Inconclusive":
+        """Let only faults pass that had an effect and are healed, and targets that are seen not to be well again."""
+        if condition_of(status, names.HEALED) == "False":
+            raise RuntimeError(f"{self.name} is not healed: {told(status)}")
+        effective = condition_of(status, names.EFFECTIVE) == "True"
+        if status.get("verdict") not in ("Passed", "Failed") or (status["verdict"] == "Passed" and not effective):
             self._inconclusive(f"{self.name}: {told(status)}")
+        if effective and not self.finished:
+            self._seen()
+        self.finished = True
 
     def _inconclusive(self, why: str) -> NoReturn:
         self._told = True
@@ -225,9 +226,8 @@ def told(status: Mapping[str, Any]) -> str:
     if status.get("verdict"):
         return f"{status['verdict']} ({status.get('reason', '')}): {status.get('message', '')}"
     bad = [one for one in status.get("conditions") or () if one["status"] != "True"]
-    return (
-        "; ".join(f"{one['type']} is {one['status']} ({one['reason']}): {one['message']}" for one in bad) or "no word"
-    )
+    lines = [f"{one['type']} is {one['status']} ({one['reason']}): {one['message']}" for one in bad]
+    return "; ".join(lines) or "no verdict yet"
 
 
 def _live(status: Mapping[str, Any]) -> bool:
