@@ -121,11 +121,16 @@ test-scaffolding: STEP := scaffolding ## T1 against the example platform: modes,
 test-contract: STEP := contract ## T2: API, schemas, errors, personal data
 test-e2e: STEP := journeys ## T3: what customers do, judged by the rows in the database
 test-integration: STEP := platform kubernetes ## orchestrator, API gateway, answers, bills together
+test-chaos: STEP := replay chaos ## T7: killed, cut off and frozen under load; dead letters, sagas, replays
 test-all-upgrades: STEP := ## every suite of suites/testsuite.yaml in one run
-.PHONY: test-scaffolding test-contract test-e2e test-integration test-all-upgrades
-test-scaffolding test-contract test-e2e test-integration test-all-upgrades: bazaar
+.PHONY: test-scaffolding test-contract test-e2e test-integration test-chaos test-all-upgrades
+test-scaffolding test-contract test-e2e test-integration test-chaos test-all-upgrades: bazaar
 	$(WITH_CLUSTER) kubectl apply $(patsubst %,-f %,suites/testsuite.yaml $(wildcard suites/*/rbac.yaml))
 	$(WITH_CLUSTER) proctor run upgrades -n bazaar --wait --timeout 30m $(STEP:%=--step %) $(TEST_MODE:%=--mode %)
+
+.PHONY: t07-full
+t07-full: bazaar ## T7 in its full profile: 20 schedules of 500 tasks, every role killed, 200 replays; goes on where it was interrupted
+	$(WITH_CLUSTER) PYTHONPATH=tests:images/bazaar $(PYTHON) tests/bench/chaos_full.py $(ARGS)
 
 .PHONY: demo
 demo: bazaar ## the example platform, a suite, a verdict; FAULTS and OBSERVE as above

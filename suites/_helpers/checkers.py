@@ -53,6 +53,10 @@ class History:
         """The keys that have such an event."""
         return {event.key for event in self.events if event.kind is kind}
 
+    def first(self, key: str) -> float:
+        """When a key was first invoked. Raises StopIteration if it never was."""
+        return next(event.at for event in self.events if event.key == key)
+
     def possible(self) -> set[str]:
         """The keys that may have happened: invoked, and not only with `fail`. What is still open is unknown."""
         return self.keys(Kind.OK) | self.keys(Kind.UNKNOWN) | self._open
@@ -124,18 +128,23 @@ def conservation(ledger: Iterable[Mapping[str, Any]]) -> Books:
     return Books({key: cents for key, cents in sums.items() if cents}, sum(sums.values()))
 
 
-def recovery(ends: Iterable[float], since: float, until: float, rate: float, window: float) -> float | None:
-    """Seconds from `since` until work ends at `rate` per second again over a `window`; None if not before `until`.
+WINDOWS = 2
+"""One after the other: what has piled up may end in one window, and prove nothing of the next."""
 
-    `ends` are times at which work ended, on one clock with the rest. The window that counts lies after `since`, so the
+
+def recovery(ends: Iterable[float], since: float, until: float, rate: float, window: float) -> float | None:
+    """Seconds from `since` until work ends at `rate` per second over WINDOWS in a row; None if not before `until`.
+
+    `ends` are times at which work ended, on one clock with the rest. The windows that count lie after `since`, so the
     least that can come out is 0 and what ended before proves nothing.
     """
     after = sorted(end for end in ends if since <= end)
     needed = rate * window
     starts = [since, *after]
     for start in starts:
-        if start + window > until:
+        begins = [start + number * window for number in range(WINDOWS)]
+        if begins[-1] + window > until:
             return None
-        if sum(start <= end < start + window for end in after) >= needed:
+        if all(sum(begin <= end < begin + window for end in after) >= needed for begin in begins):
             return start - since
     return None

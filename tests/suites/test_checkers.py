@@ -123,14 +123,16 @@ def test_money_is_conserved_in_every_entry_and_in_all() -> None:
 @pytest.mark.parametrize(
     ("ends", "expected"),
     [
-        ([0.5, 1.5, 2.5, 3.5, 4.5], 0.0),
-        ([7.0, 8.0, 9.0], 7.0),
-        ([0.5, 7.0, 7.1, 7.2], 7.0),
+        ([0.5, 1.5, 2.5, 3.5, 4.5, 5.5], 0.0),
+        ([7.0, 8.0, 9.0, 10.0, 11.0, 12.0], 7.0),
+        ([0.5, 7.0, 7.1, 7.2, 10.0, 12.8, 12.9], 7.0),
+        ([7.0, 7.1, 7.2, 7.3, 7.4, 7.5, 7.6], None),
+        ([7.0, 7.1, 7.2, 10.1, 13.1, 13.2, 13.3, 16.4], None),
         ([0.5, 1.5, 9.0], None),
         ([], None),
         ([-3.0, -2.0, -1.0], None),
-        ([18.5, 19.0, 19.5], None),
+        ([15.0, 15.1, 15.2, 18.0, 18.5, 19.5], None),
     ],
 )
-def test_recovery_is_the_first_whole_window_at_the_rate(ends: list[float], expected: float | None) -> None:
+def test_recovery_is_at_the_first_of_two_whole_windows_at_the_rate(ends: list[float], expected: float | None) -> None:
     assert recovery(ends, since=0.0, until=20.0, rate=1.0, window=3.0) == expected
