@@ -87,7 +87,7 @@ def test_whatever_was_seen_fits_and_what_is_cut_is_counted(timeline: Timeline) -
         assert kept.losses[-1:] == seen.losses[-1:], "the last loss is what tells of recovery"
         assert set(kept.losses) <= set(seen.losses)
     assert [(one.name, one.lost_at) for one in told.held] == [(one.name, one.lost_at) for one in timeline.held]
-    assert told.first_loss == timeline.first_loss
+    assert told.first_losses == timeline.first_losses
 
 
 def _track(n: int, losses: int, error: str = "connection refused") -> Track:
@@ -133,12 +133,12 @@ def test_more_than_has_room_is_refused_by_number() -> None:
         encode(Timeline(**WHO, tracks=tuple(_track(n, 2) for n in range(50))))
 
 
-def test_the_first_loss_is_that_of_a_target_on_whichever_connection_it_was_seen() -> None:
-    late, early = replace(_track(1, 1), losses=(Loss(500, 900),)), Held("a", 400)
-    probe = replace(_track(2, 1), role="probe", losses=(Loss(1, 2),))
-    assert Timeline(**WHO, tracks=(late, probe), held=(early,)).first_loss == 400
-    assert Timeline(**WHO, tracks=(late, probe), held=(Held("a"),)).first_loss == 500
-    assert Timeline(**WHO, tracks=(probe,)).first_loss is None
+def test_the_first_loss_of_a_target_is_on_whichever_connection_it_was_seen() -> None:
+    late = replace(_track(1, 1), name="a", role="target", losses=(Loss(500, 900),))
+    probe = replace(_track(2, 1), name="a", role="probe", losses=(Loss(1, 2),))
+    assert Timeline(**WHO, tracks=(late, probe), held=(Held("a", 400), Held("b"))).first_losses == {"a": 400, "b": None}
+    assert Timeline(**WHO, tracks=(late, probe), held=(Held("a"),)).first_losses == {"a": 500}
+    assert Timeline(**WHO, tracks=(probe,), held=(Held("a"),)).first_losses == {"a": None}
 
 
 def _body(**changes: Any) -> dict[str, Any]:

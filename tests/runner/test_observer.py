@@ -229,9 +229,25 @@ class TestEnds:
         seen = left.timeline
         assert (left.code, seen.end) == (0, "Recovered")
         assert seen.ended_at is not None
-        assert seen.first_loss is not None
-        assert 2000 <= seen.ended_at - seen.first_loss < 4000
+        first = seen.first_losses["nats-0"]
+        assert first is not None
+        assert 2000 <= seen.ended_at - first < 4000
         assert track(seen, "nats-0").losses[-1].end is None
+
+    def test_with_targets_that_are_hit_one_after_the_other(self, pod: ChaosPod) -> None:
+        ports = free_port(), free_port()
+        plan = QUICK | {"probes": [], "targets": [target(ports[0], name="first"), target(ports[1], name="second")]}
+        with nats_server("127.0.0.1", ports[1]):
+            with nats_server("127.0.0.1", ports[0]):
+                observer = pod.observe(plan)
+                good(pod, observer)
+            with nats_server("127.0.0.1", ports[0]):
+                time.sleep(4)  # The first one has been well again for longer than the observer waits at its end.
+                assert observer.process.poll() is None
+        with nats_server("127.0.0.1", ports[0]), nats_server("127.0.0.1", ports[1]):
+            seen = observer.end().timeline
+        assert seen.end == "Recovered"
+        assert None not in seen.first_losses.values()
 
     def test_when_it_is_told_to_stop(self, pod: ChaosPod) -> None:
         port = free_port()

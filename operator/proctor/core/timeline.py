@@ -77,10 +77,14 @@ class Timeline:
     held: tuple[Held, ...] = ()
 
     @property
-    def first_loss(self) -> int | None:
-        """When the first loss of a target was noticed, on a new connection or on a held one."""
-        new = [track.losses[0].start for track in self.tracks if track.role == TARGET and track.losses]
-        return min([*new, *(held.lost_at for held in self.held if held.lost_at is not None)], default=None)
+    def first_losses(self) -> dict[str, int | None]:
+        """When each target's first loss was noticed, on a new connection or on the held one; None for no loss."""
+        found: dict[str, int | None] = {}
+        of_targets = [track for track in self.tracks if track.role == TARGET and track.losses]
+        for held in self.held:
+            new = [track.losses[0].start for track in of_targets if track.name == held.name]
+            found[held.name] = min([*new, *([] if held.lost_at is None else [held.lost_at])], default=None)
+        return found
 
 
 @dataclass(frozen=True)

@@ -103,21 +103,23 @@ class _Observer:
 
     def _ending(self) -> tuple[str, str] | None:
         """Return how and why the watch ends, None while it goes on."""
-        plan, now, good_at, loss = self._plan, self._now(), self._timeline.good_at or 0, self._timeline.first_loss
+        plan, now, good_at = self._plan, self._now(), self._timeline.good_at or 0
         if self._stop.is_set():
             return told.STOPPED, "told to stop"
         allowed = plan.allowance + plan.duration
-        if loss is None:
-            return (
-                (told.NO_LOSS, f"no target was lost within {allowed:g} s") if now >= good_at + allowed * 1000 else None
-            )
+        first = self._timeline.first_losses
+        lost = [loss for loss in first.values() if loss is not None]
+        # Targets are hit one by one; the last of them is as worth waiting for as the first.
+        waiting = len(lost) < len(first) and now < good_at + allowed * 1000
+        if not lost:
+            return None if waiting else (told.NO_LOSS, f"no target was lost within {allowed:g} s")
         awaited = [
             recorder
             for recorder in self._recorders
             if recorder.check.role == told.PROBE or (recorder.check.role == told.TARGET and not plan.gone)
         ]
         unsteady = [recorder for recorder in awaited if recorder.good_for < _STEADY]
-        if now >= loss + plan.duration * 1000 and not unsteady:
+        if not waiting and now >= max(lost) + plan.duration * 1000 and not unsteady:
             return told.RECOVERED, "all is well again"
         if now >= good_at + (allowed + plan.recovery) * 1000:
             return told.DEADLINE, f"not well {allowed + plan.recovery:g} s after it was: {_complaints(unsteady)}"
