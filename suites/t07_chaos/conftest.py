@@ -3,6 +3,7 @@
 import os
 import random
 from collections.abc import Callable, Iterator
+from itertools import islice
 
 import httpx
 import pytest
@@ -17,6 +18,8 @@ FIRST = 24
 """Messages that are sent at once to see how many the platform carries."""
 SHARE, SLOWEST, FASTEST = 0.4, 2.0, 10.0
 """The rate is a share of what was carried; a platform that is disturbed needs the rest to catch up."""
+PATIENCE_SECONDS = 30.0
+"""Four deliveries with waits of 2, 2 and 4 seconds, and the way to the dead letters."""
 StartLoad = Callable[..., Load]
 
 
@@ -46,11 +49,17 @@ def store(platform: Platform, seeded: random.Random) -> Iterator[Tenant]:
 
 
 @pytest.fixture
-def load(platform: Platform, store: Tenant) -> StartLoad:
+def patience() -> float:
+    """How many seconds a message may take to its end."""
+    return PATIENCE_SECONDS
+
+
+@pytest.fixture
+def load(platform: Platform, store: Tenant, patience: float) -> StartLoad:
     """Make a load of the store's alice: `with load(tasks, rate) as running`."""
 
     def make(tasks: Iterator[Task], rate: float) -> Load:
-        return Load(platform.target.gateway, store.users["alice"].key, tasks, rate)
+        return Load(platform.target.gateway, store.users["alice"].key, tasks, rate, patience)
 
     return make
 
@@ -60,8 +69,8 @@ def pace(platform: Platform) -> float:
     """Messages a second that this platform carries with room to spare, from what it does in the first seconds."""
     chance = random.Random(f"{platform.target.seed}/pace")
     with platform.open_tenant(seed=1, products=PRODUCTS) as made:
-        some = orders(made.tenant_id, chance)
-        with Load(platform.target.gateway, made.users["alice"].key, (next(some) for _ in range(FIRST)), 1000) as first:
+        some, key = islice(orders(made.tenant_id, chance), FIRST), made.users["alice"].key
+        with Load(platform.target.gateway, key, some, 1000, PATIENCE_SECONDS) as first:
             first.finish()
         done = sum(seen.state == "done" for seen in first.seen.values())
         check(done == FIRST, Property.EPISODE_ENDS, f"{done} of the first {FIRST} messages came to an end")

@@ -18,8 +18,6 @@ import httpx
 from _helpers.checkers import History, Kind
 from _helpers.model import new_trace
 
-PATIENCE_SECONDS = 75.0
-"""From its first sending a message must have come to an end within this, whatever happens on the way."""
 RETRY_SECONDS = 0.5
 WAIT_SECONDS = 15
 MAX_TRIES = 1000
@@ -72,10 +70,12 @@ def orders(
 class Load:
     """Sends `tasks` at `rate` a second from entering the block until `stop` or their end.
 
+    From its first sending a message must have come to an end within `patience` seconds, whatever happens on the way.
     Leaving the block ends it at once. An error in it is raised by `finish`.
     """
 
-    def __init__(self, gateway: str, key: str, tasks: Iterator[Task], rate: float) -> None:
+    def __init__(self, gateway: str, key: str, tasks: Iterator[Task], rate: float, patience: float) -> None:
+        self._patience = patience
         self.history = History()
         self.tasks: dict[str, Task] = {}
         self.seen: dict[str, Seen] = {}
@@ -122,8 +122,9 @@ class Load:
 
         Raises RuntimeError if nothing was sent, or if the load broke or hangs: then there is nothing to judge.
         """
-        if not self._over.wait(2 * PATIENCE_SECONDS):
-            raise RuntimeError(f"the load has not ended {2 * PATIENCE_SECONDS:.0f} s after its last message")
+        seconds = 2 * self._patience
+        if not self._over.wait(seconds):
+            raise RuntimeError(f"the load has not ended {seconds:.0f} s after its last message")
         if self._error is not None:
             raise RuntimeError(f"the load broke: {self._error!r}") from self._error
         if not self.tasks:
@@ -158,7 +159,7 @@ class Load:
                 customers.create_task(self._customer(http, task))
 
     async def _customer(self, http: httpx.AsyncClient, task: Task) -> None:
-        deadline = self._loop.time() + PATIENCE_SECONDS
+        deadline = self._loop.time() + self._patience
         for _ in range(MAX_TRIES):
             done = await (self._follow(http, task) if task.key in self.seen else self._send(http, task))
             if done or self._loop.time() > deadline:

@@ -19,6 +19,12 @@ Fault = Callable[..., Experiment]
 
 
 @pytest.fixture
+def patience() -> float:
+    """Longer than elsewhere: by what a fault takes to begin, to last and to heal."""
+    return 75.0
+
+
+@pytest.fixture
 def fault(chaos: Chaos) -> Fault:
     """Ask for a fault on one pod of a role; an Outage is one of its whole Deployment."""
 
