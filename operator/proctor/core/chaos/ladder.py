@@ -177,7 +177,7 @@ def _heal(seen: ObservedExperiment, status: ChaosExperimentStatus, image: str) -
         status = put(seen, status, names.HEALED, "True", names.HEALED, step.message)
         return Decision(
             status,
-            actions=_finalizer(seen, present=False),
+            actions=(*step.actions, *_finalizer(seen, present=False)),
             events=(Event(names.HEALED, step.message),),
             look_again=seen.now,
         )
