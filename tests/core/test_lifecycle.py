@@ -121,7 +121,7 @@ def died(exit_code: int = 1, reason: str = "Error", **summary: Any) -> Script:
             [[(1, lambda p: p.said("", exit_code=127))]], "Error", names.RUNNER_INCOMPATIBLE, "127", id="no-python"
         ),
         pytest.param(
-            [[(2, lambda p: p.said("hello"))]], "Error", names.INCOMPLETE_REPORT, "not a summary", id="no-report"
+            [[(2, lambda p: p.said("hello"))]], "Error", names.INCOMPLETE_REPORT, "not a report", id="no-report"
         ),
         pytest.param(
             reports(tests="ab", complete=False), "Error", names.INCOMPLETE_REPORT, "has no end", id="report-without-end"
