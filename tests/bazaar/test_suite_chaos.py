@@ -36,16 +36,11 @@ def test_healthy_platform_passes(bazaar: Platform, tmp_path: Path) -> None:
 
 def test_faults_are_survived_and_counted(ready: Stage, tmp_path: Path) -> None:
     ran = ready.run(tmp_path / "pod", FAULTS, "-k", "middle and 1 or freeze or handler")
-    reasons = [record["reason"] for record in ran.of_kind("attempt") if record["reason"]]
-    assert all(reason.startswith("inconclusive: no task was delivered twice") for reason in reasons), reasons
-    # On a busy machine one of two orchestrators may have taken all that was held, and the other one was killed.
-    assert ran.counts["passed"] == 3 - len(reasons) >= 2
+    assert ran.counts == {"passed": 3}, [record["reason"] for record in ran.of_kind("attempt")]
     seen = ran.summary.evidence
-    assert seen["poison"] == 6
-    assert seen["redeliveries"] >= 12
-    if not reasons:
-        assert (seen["faults"], seen["kills"]) == (3, 1)
-        assert seen["tasks"] >= 162
+    assert (seen["faults"], seen["kills"], seen["poison"]) == (3, 1, 6)
+    assert seen["redeliveries"] >= 14
+    assert seen["tasks"] >= 162
 
 
 def test_fault_that_finds_no_target_is_inconclusive(ready: Stage, tmp_path: Path) -> None:
