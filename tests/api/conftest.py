@@ -29,5 +29,8 @@ def namespace(kubectl: Kubectl) -> Iterator[str]:
     name = f"api-{uuid.uuid4().hex[:8]}"
     made = kubectl("create", "namespace", name)
     assert made.returncode == 0, made.stderr
+    # Elsewhere an admission policy would refuse ChaosExperiments before their own fields are looked at.
+    labeled = kubectl("label", "namespace", name, "proctor.dev/chaos=allowed")
+    assert labeled.returncode == 0, labeled.stderr
     yield name
     kubectl("delete", "namespace", name, "--wait=false")
