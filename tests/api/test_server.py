@@ -89,7 +89,7 @@ FAULT_VALUES: dict[str, tuple[Any, Any]] = {
         {"probes": [{"name": "a", "argv": ["true"]}]},
         {"probes": [{"name": "a", "argv": ["true", "-v"]}]},
     ),
-    "recoveryTimeout": ("60s", "61s"),
+    "recoveryTimeout": ("50s", "51s"),
 }
 
 
