@@ -8,7 +8,7 @@ import pytest
 
 from proctor.core.chaos.observed import Agent, Surroundings
 from proctor.core.observed import Ended
-from proctor.edge import targets
+from proctor.edge import parse, targets
 
 TIME = "2026-03-02T09:00:00Z"
 WHEN = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
@@ -230,4 +230,4 @@ def test_a_namespace(metadata: dict[str, Any], seen: Surroundings) -> None:
     ],
 )
 def test_a_selector_is_whole(raw: dict[str, Any], text: str) -> None:
-    assert targets.selector(raw) == text
+    assert parse.selector(raw) == text

@@ -57,9 +57,14 @@ def resolve_part(step: str) -> str:
     return f"{step}.git"
 
 
+def target_namespace(run: TestRun, spec: TestSuiteSpec) -> str:
+    """Return where the target lives: by default beside the run."""
+    return spec.target.namespace or run.metadata.namespace
+
+
 def target_key(run: TestRun, spec: TestSuiteSpec) -> str:
     """Return the label value that names the target: runs with an equal one share its lock."""
-    where = f"{spec.target.namespace or run.metadata.namespace}/{spec.target.name}"
+    where = f"{target_namespace(run, spec)}/{spec.target.name}"
     return hashlib.sha256(where.encode()).hexdigest()[:16]
 
 
@@ -235,18 +240,24 @@ def _mount(name: str, path: str, *, read_only: bool = False) -> Manifest:
     return {"name": name, "mountPath": path, "readOnly": read_only}
 
 
-def _labels(run: TestRun, plan: Plan, *, role: str, step: Step) -> dict[str, str]:
-    labels = {
+def step_labels(run: TestRun, step: Step) -> dict[str, str]:
+    """Return the labels that say which step of which run something belongs to."""
+    return {
         "app.kubernetes.io/managed-by": "proctor",
         names.LABEL_RUN_UID: run.metadata.uid,
         names.LABEL_RUN: run.metadata.name[:63].strip("-."),
         names.LABEL_STEP: step.name,
+    }
+
+
+def _labels(run: TestRun, plan: Plan, *, role: str, step: Step) -> dict[str, str]:
+    labels = step_labels(run, step) | {
         names.LABEL_ROLE: role,
         names.LABEL_TARGET: target_key(run, plan.spec),
     }
     if step.exclusive and role == names.ROLE_STEP:
         labels[names.LABEL_EXCLUSIVE] = "true"
-        labels[names.LABEL_TARGET_NAMESPACE] = plan.spec.target.namespace or run.metadata.namespace
+        labels[names.LABEL_TARGET_NAMESPACE] = target_namespace(run, plan.spec)
     return labels
 
 

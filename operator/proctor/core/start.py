@@ -11,6 +11,7 @@ from proctor.api.testrun import PinnedCommit, StepStatus
 from proctor.core import jobs, resolve, turns
 from proctor.core import step as steps
 from proctor.core.actions import Manifest
+from proctor.core.chaos import inrun
 from proctor.core.observed import Claim, ObservedRun, Refusal
 from proctor.core.plan import Plan
 from proctor.core.results import Trouble
@@ -96,7 +97,7 @@ def start(
 def _fault_is_on(step: Step, seen: ObservedRun) -> turns.Wait | None:
     """Return why an exclusive step waits for a fault that is not of its own run."""
     for fault in seen.faults:
-        if step.exclusive and fault.metadata.labels.get(names.LABEL_RUN_UID) != seen.run.metadata.uid:
+        if step.exclusive and inrun.run_of(fault) != seen.run.metadata.uid:
             return turns.Wait(names.WAITING_FOR_TARGET, f"ChaosExperiment {fault.metadata.name} is on in its namespace")
     return None
 
@@ -108,7 +109,7 @@ def claim(seen: ObservedRun, plan: Plan, step: Step) -> Claim:
         step=step.name,
         target=jobs.target_key(seen.run, plan.spec),
         exclusive=step.exclusive,
-        namespace=plan.spec.target.namespace or seen.run.metadata.namespace,
+        namespace=jobs.target_namespace(seen.run, plan.spec),
         pods=jobs.pods_at_once(step, plan.spec),
         since=seen.run.metadata.creation_timestamp or seen.now,
     )

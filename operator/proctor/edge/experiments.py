@@ -23,7 +23,7 @@ from proctor.core.actions import (
 from proctor.core.chaos import manifests
 from proctor.core.chaos.observed import MeshFault, ObservedExperiment, TargetPod, Workload
 from proctor.core.observed import AskInjection, Question
-from proctor.edge import targets
+from proctor.edge import parse, targets
 from proctor.edge.client import ApiError, Client, Json
 from proctor.edge.observe import WORKLOADS, now, owned
 from proctor.edge.store import Entry, Store
@@ -118,16 +118,18 @@ class Experiments:
         """Return the label selector of the pods that could be hit ("" for none), and the workload that is named."""
         spec, namespace = experiment.spec, experiment.metadata.namespace
         if spec.selector is not None:
-            return targets.selector({"matchLabels": spec.selector.match_labels}), None
+            return parse.selector({"matchLabels": spec.selector.match_labels}), None
         reference = spec.target_ref
         if reference is None or reference.kind == "Pod":
             return "", None
         raw = await self._read(WORKLOADS[reference.kind], namespace, reference.name)
         if raw is None:
             return "", None
-        autoscaler = await self._autoscaler(experiment) if spec.fault is Fault.OUTAGE else ""
+        # Only the choice of targets asks for it; later passes are many, and soon after each other.
+        choosing = spec.fault is Fault.OUTAGE and not experiment.status.targets
+        autoscaler = await self._autoscaler(experiment) if choosing else ""
         workload = Workload(reference.kind, reference.name, raw["spec"].get("replicas", 1), autoscaler)
-        return targets.selector(raw["spec"]["selector"]), workload
+        return parse.selector(raw["spec"]["selector"]), workload
 
     async def _pods(self, experiment: ChaosExperiment, selector: str) -> tuple[TargetPod, ...]:
         reference, namespace = experiment.spec.target_ref, experiment.metadata.namespace

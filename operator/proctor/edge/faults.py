@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 
 from proctor.api import names
 from proctor.api.chaos import ChaosExperiment
+from proctor.core.chaos.inrun import run_of
 from proctor.core.observed import Claim
 
 _FIRST = datetime.fromtimestamp(0, UTC)
@@ -69,11 +70,6 @@ class Faults:
             if waits and _age(other) < _age(experiment):
                 return f"ChaosExperiment {other.metadata.name} waits longer"
         return ""
-
-
-def run_of(experiment: ChaosExperiment) -> str:
-    """Return the uid of the run that an experiment belongs to, or an empty string."""
-    return experiment.metadata.labels.get(names.LABEL_RUN_UID, "")
 
 
 def _age(experiment: ChaosExperiment) -> tuple[datetime, str]:

@@ -77,13 +77,14 @@ class Observer:
     def beside(self, seen: ObservedRun) -> ObservedRun:
         """Return `seen` with its children and its rivals' claims as of this moment."""
         uid = seen.run.metadata.uid
+        where = jobs.target_namespace(seen.run, seen.plan.spec) if seen.plan else seen.run.metadata.namespace
         return replace(
             seen,
             jobs=self._store.jobs(uid),
             pods=self._store.pods(uid),
             held=self._store.held(),
             awaited=self._store.awaited(),
-            faults=self._store.faults.on(_target_namespace(seen)),
+            faults=self._store.faults.on(where),
             experiments=self._store.faults.of_run(uid),
         )
 
@@ -145,10 +146,11 @@ class Observer:
     async def _target(self, namespace: str, labels: Mapping[str, str]) -> tuple[Workload, ...]:
         found = []
         for kind, plural in WORKLOADS.items():
-            items, _ = await self._client.list(plural, namespace, _selector(labels))
+            items, _ = await self._client.list(plural, namespace, parse.selector({"matchLabels": labels}))
             for raw in items:
                 chosen = raw["spec"]["selector"].get("matchLabels") or {}
-                pods, _ = await self._client.list("pods", namespace, _selector(chosen)) if chosen else ([], "")
+                query = parse.selector({"matchLabels": chosen})
+                pods, _ = await self._client.list("pods", namespace, query) if chosen else ([], "")
                 found.append(parse.workload(kind, raw, pods))
         return tuple(sorted(found, key=lambda workload: (workload.kind, workload.name)))
 
@@ -202,10 +204,6 @@ class Observer:
         return tuple(problems)
 
 
-def _target_namespace(seen: ObservedRun) -> str:
-    return (seen.plan.spec.target.namespace if seen.plan else None) or seen.run.metadata.namespace
-
-
 def owned(raw: Json, uid: str) -> bool:
     """Return whether the object with this uid owns `raw`."""
     return any(owner["uid"] == uid for owner in raw["metadata"].get("ownerReferences") or [])
@@ -214,7 +212,3 @@ def owned(raw: Json, uid: str) -> bool:
 def refusal_of(error: ApiError) -> Refusal:
     """Return what a refused create means."""
     return Refusal(error.message, quota=error.status == 403 and "exceeded quota" in error.message)
-
-
-def _selector(labels: Mapping[str, str]) -> str:
-    return ",".join(f"{key}={value}" for key, value in sorted(labels.items()))

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Any
 
@@ -71,13 +72,13 @@ def pod(raw: Json) -> Pod:
         created=time_of(meta["creationTimestamp"]),
         reason=status.get("reason") or "",
         message=status.get("message") or (disruption.get("message", "") if disrupted else ""),
-        waiting=_waiting(containers),
+        waiting=waiting(containers.values()),
         unschedulable=scheduled.get("message", "") if scheduled.get("reason") == "Unschedulable" else None,
         disrupted=(disruption.get("reason") or "Disrupted") if disrupted else None,
         deleting="deletionTimestamp" in meta,
         started="running" in (main.get("state") or {}) or "terminated" in (main.get("state") or {}),
-        prepare=_ended(containers.get(names.PREPARE_CONTAINER), only_failed=True),
-        runner=_ended(main),
+        prepare=ended(containers.get(names.PREPARE_CONTAINER), only_failed=True),
+        runner=ended(main),
         ended_at=_ended_at(containers, disruption) if over else None,
     )
 
@@ -114,11 +115,27 @@ def workload(kind: str, raw: Json, pods: list[Json]) -> Workload:
     )
 
 
-def _waiting(containers: dict[str, Json]) -> tuple[str, str] | None:
-    for container in containers.values():
-        waiting = (container.get("state") or {}).get("waiting") or {}
-        if waiting.get("reason") not in (None, "PodInitializing", "ContainerCreating"):
-            return waiting["reason"], waiting.get("message", "")
+def selector(raw: Json) -> str:
+    """Return a label selector as the API server takes it in a query; empty when it selects nothing or everything."""
+    parts = [f"{key}={value}" for key, value in sorted((raw.get("matchLabels") or {}).items())]
+    for rule in raw.get("matchExpressions") or []:
+        key, values = rule["key"], ",".join(rule.get("values") or [])
+        how = {
+            "In": f"{key} in ({values})",
+            "NotIn": f"{key} notin ({values})",
+            "Exists": key,
+            "DoesNotExist": f"!{key}",
+        }
+        parts.append(how[rule["operator"]])
+    return ",".join(parts)
+
+
+def waiting(containers: Iterable[Json]) -> tuple[str, str] | None:
+    """Return reason and message of the first container that waits for more than its turn."""
+    for container in containers:
+        state = (container.get("state") or {}).get("waiting") or {}
+        if state.get("reason") not in (None, "PodInitializing", "ContainerCreating"):
+            return state["reason"], state.get("message", "")
     return None
 
 
@@ -131,8 +148,9 @@ def _ended_at(containers: dict[str, Json], disruption: Json) -> datetime | None:
     return max(times, default=None)
 
 
-def _ended(container: Json | None, *, only_failed: bool = False) -> Ended | None:
-    ended = ((container or {}).get("state") or {}).get("terminated")
-    if not ended or (only_failed and ended["exitCode"] == 0):
+def ended(container: Json | None, *, only_failed: bool = False) -> Ended | None:
+    """Return how a container ended; None while it has not, and with `only_failed` when it ended well."""
+    last = ((container or {}).get("state") or {}).get("terminated")
+    if not last or (only_failed and last["exitCode"] == 0):
         return None
-    return Ended(ended["exitCode"], ended.get("reason") or "", ended.get("message") or "")
+    return Ended(last["exitCode"], last.get("reason") or "", last.get("message") or "")

@@ -1,16 +1,20 @@
 """One way through, for every key: observe, decide, apply."""
 
 import logging
+from collections.abc import Awaitable, Callable
 from datetime import datetime
+from typing import TypeVar
 
 from proctor.api import names
-from proctor.api.chaos import ChaosExperiment
+from proctor.api.base import StatusModel
+from proctor.api.chaos import ChaosExperiment, ChaosExperimentStatus
 from proctor.api.testrun import TestRun, TestRunStatus
 from proctor.api.testsuite import TestSuite
 from proctor.core import lifecycle, refusal, suites
 from proctor.core.actions import CreateJob, Decision
 from proctor.core.chaos import ladder
-from proctor.core.observed import Claim, ObservedRun
+from proctor.core.chaos.observed import ObservedExperiment
+from proctor.core.observed import Claim, ObservedRun, Question
 from proctor.edge.apply import LookAgain, Writer
 from proctor.edge.experiments import Experiments
 from proctor.edge.observe import Observer, now
@@ -19,6 +23,8 @@ from proctor.edge.workqueue import Key
 
 MAX_ROUNDS = 4
 """Rounds of questions in one pass; each asks for something new, so more would be a defect."""
+Seen = TypeVar("Seen")
+S = TypeVar("S", bound=StatusModel)
 log = logging.getLogger(__name__)
 
 
@@ -61,15 +67,12 @@ class Reconciler:
 
     async def _run(self, key: Key, entry: Entry, run: TestRun) -> float | None:
         seen = await self._observer.run(key, entry, run)
-        for _ in range(MAX_ROUNDS):
-            seen = self._observer.beside(seen)
-            decision = lifecycle.decide(seen, self._runner_image)
-            if not decision.questions:
-                break
-            seen = await self._observer.answer_run(seen, decision.questions)
-        else:
-            raise AssertionError(f"{key}: decide still asks after {MAX_ROUNDS} rounds: {decision.questions}")
-        # No await between the look at the rivals' claims and this reservation: that is the lock.
+
+        def decide(seen: ObservedRun) -> Decision[TestRunStatus]:
+            return lifecycle.decide(self._observer.beside(seen), self._runner_image)
+
+        decision = await _decided(key, seen, decide, self._observer.answer_run)
+        # Nothing is waited for between the last look at the rivals' claims and this reservation: that is the lock.
         reserved = self._reserve(seen, decision)
         try:
             await self._writer.apply(run, decision)
@@ -100,35 +103,42 @@ class Reconciler:
 
     async def _suite(self, key: Key, entry: Entry, suite: TestSuite) -> float | None:
         seen = self._observer.suite(key, entry, suite)
-        for _ in range(MAX_ROUNDS):
-            decision = suites.decide(seen)
-            if not decision.questions:
-                break
-            seen = await self._observer.answer_suite(seen, decision.questions)
-        else:
-            raise AssertionError(f"{key}: decide still asks after {MAX_ROUNDS} rounds: {decision.questions}")
+        decision = await _decided(key, seen, suites.decide, self._observer.answer_suite)
         await self._writer.apply(suite, decision)
         return _seconds(decision.look_again)
 
     async def _experiment(self, key: Key, entry: Entry, experiment: ChaosExperiment) -> float | None:
         seen = await self._experiments.observe(entry, experiment)
         uid, reserved = experiment.metadata.uid, self._store.faults.reserved
+
+        def decide(seen: ObservedExperiment) -> Decision[ChaosExperimentStatus]:
+            seen = self._experiments.beside(seen)
+            # No await between the look at the rivals and this: that is the lock. It is held over a question.
+            if not seen.rival:
+                reserved.add(uid)
+            return ladder.decide(seen, self._runner_image)
+
         try:
-            for _ in range(MAX_ROUNDS):
-                seen = self._experiments.beside(seen)
-                # No await between the look at the rivals and this: that is the lock. It is held over a question.
-                if not seen.rival:
-                    reserved.add(uid)
-                decision = ladder.decide(seen, self._runner_image)
-                if not decision.questions:
-                    break
-                seen = await self._experiments.answer(seen, decision.questions)
-            else:
-                raise AssertionError(f"{key}: decide still asks after {MAX_ROUNDS} rounds: {decision.questions}")
+            decision = await _decided(key, seen, decide, self._experiments.answer)
             await self._writer.apply(experiment, decision)
         finally:
             reserved.discard(uid)
         return _seconds(decision.look_again)
+
+
+async def _decided(
+    key: Key,
+    seen: Seen,
+    decide: Callable[[Seen], Decision[S]],
+    answer: Callable[[Seen, frozenset[Question]], Awaitable[Seen]],
+) -> Decision[S]:
+    """Return the decision that asks nothing more. Nothing is awaited after the call of `decide` that gave it."""
+    for _ in range(MAX_ROUNDS):
+        decision = decide(seen)
+        if not decision.questions:
+            return decision
+        seen = await answer(seen, decision.questions)
+    raise AssertionError(f"{key}: decide still asks after {MAX_ROUNDS} rounds: {decision.questions}")
 
 
 def _seconds(at: datetime | None) -> float | None:

@@ -4,28 +4,13 @@ from typing import Any
 
 from proctor.api import names
 from proctor.core.chaos.observed import Agent, HelperPod, MeshFault, Surroundings, TargetPod
-from proctor.core.observed import Ended
+from proctor.edge import parse
 from proctor.edge.parse import time_of
 
 Json = dict[str, Any]
 DEFAULT_CONTAINER = "kubectl.kubernetes.io/default-container"
 STATIC = "kubernetes.io/config.mirror"
 ENFORCES = "pod-security.kubernetes.io/enforce"
-
-
-def selector(raw: Json) -> str:
-    """Return a label selector as the API server takes it in a query; empty when it selects nothing or everything."""
-    parts = [f"{key}={value}" for key, value in sorted((raw.get("matchLabels") or {}).items())]
-    for rule in raw.get("matchExpressions") or []:
-        key, values = rule["key"], ",".join(rule.get("values") or [])
-        how = {
-            "In": f"{key} in ({values})",
-            "NotIn": f"{key} notin ({values})",
-            "Exists": key,
-            "DoesNotExist": f"!{key}",
-        }
-        parts.append(how[rule["operator"]])
-    return ",".join(parts)
 
 
 def surroundings(raw: Json) -> Surroundings:
@@ -67,19 +52,18 @@ def target_pod(raw: Json) -> TargetPod:
 def helper_pod(raw: Json) -> HelperPod:
     """Return a pod that an experiment made."""
     meta, status = raw["metadata"], raw.get("status") or {}
-    state = next((c.get("state") or {} for c in status.get("containerStatuses") or []), {})
-    waiting = state.get("waiting") or {}
+    container: Json = next(iter(status.get("containerStatuses") or []), {})
     conditions: dict[str, Json] = {c["type"]: c for c in status.get("conditions") or []}
     scheduled = conditions.get("PodScheduled") or {}
     trouble = scheduled.get("message", "") if scheduled.get("reason") == "Unschedulable" else ""
-    if waiting.get("reason") not in (None, "ContainerCreating", "PodInitializing"):
-        trouble = f"{waiting['reason']}: {waiting.get('message', '')}"
+    if waiting := parse.waiting([container]):
+        trouble = ": ".join(waiting)
     return HelperPod(
         name=meta["name"],
         uid=meta["uid"],
         created=time_of(meta["creationTimestamp"]),
         ready_since=_ready_since(status),
-        ended=_ended(state),
+        ended=parse.ended(container),
         phase=status.get("phase") or "Pending",
         trouble=trouble,
         deleting="deletionTimestamp" in meta,
@@ -126,23 +110,17 @@ def _door(container: Json) -> tuple[int, str] | None:
 
 
 def _agents(spec: Json, status: Json) -> dict[str, Agent]:
-    states = {c["name"]: c.get("state") or {} for c in status.get("ephemeralContainerStatuses") or []}
-    return {c["name"]: _agent(states.get(c["name"], {})) for c in spec.get("ephemeralContainers") or []}
+    known = {c["name"]: c for c in status.get("ephemeralContainerStatuses") or []}
+    return {c["name"]: _agent(known.get(c["name"], {})) for c in spec.get("ephemeralContainers") or []}
 
 
-def _agent(state: Json) -> Agent:
+def _agent(container: Json) -> Agent:
+    state = container.get("state") or {}
     waiting = state.get("waiting") or {}
     running = state.get("running") or state.get("terminated") or {}
     reason = waiting.get("reason")
     return Agent(
         started_at=time_of(running["startedAt"]) if running.get("startedAt") else None,
-        ended=_ended(state),
+        ended=parse.ended(container),
         waiting=(reason, waiting.get("message", "")) if reason else None,
     )
-
-
-def _ended(state: Json) -> Ended | None:
-    ended = state.get("terminated")
-    if not ended:
-        return None
-    return Ended(ended["exitCode"], ended.get("reason") or "", ended.get("message") or "")

@@ -12,7 +12,7 @@ from proctor.core.actions import AddAgent, ChaosAction, CreatePod, DeleteMeshFau
 from proctor.core.chaos import manifests
 from proctor.core.chaos.inject import GRACE, Progress, deed
 from proctor.core.chaos.judge import moment
-from proctor.core.chaos.observed import Agent, ObservedExperiment
+from proctor.core.chaos.observed import Agent, HelperPod, ObservedExperiment
 from proctor.core.envelope import IncompleteReport
 from proctor.core.timeline import Deed
 
@@ -117,12 +117,12 @@ def _never(seen: ObservedExperiment, agent: Agent) -> bool:
     return word is not None and word.complete and word.injected_at is None
 
 
-def _word(seen: ObservedExperiment, agent: Agent | None, action: str) -> Deed | None:
-    """Return what an agent said; None while it has not spoken, and when it was ended before it could."""
-    if agent is None or agent.ended is None:
+def _word(seen: ObservedExperiment, made: Agent | HelperPod | None, action: str) -> Deed | None:
+    """Return what an agent or a pod said; None while it has not spoken, and when it was ended before it could."""
+    if made is None or made.ended is None:
         return None
     try:
-        return deed(seen, action, agent.ended)
+        return deed(seen, action, made.ended)
     except IncompleteReport:
         return None
 
@@ -144,8 +144,8 @@ def _outage(
     seen: ObservedExperiment, status: ChaosExperimentStatus, end: datetime, image: str, *, early: bool
 ) -> Progress:
     helper, restore = seen.helpers.get(manifests.OUTAGE), seen.helpers.get(manifests.RESTORE)
-    word = _spoken(seen, manifests.OUTAGE)
-    healed = _healed_at(word) or _healed_at(_spoken(seen, manifests.RESTORE))
+    word = _word(seen, helper, manifests.OUTAGE)
+    healed = _healed_at(word) or _healed_at(_word(seen, restore, manifests.RESTORE))
     targets = tuple(status.targets)
     if word is not None and word.injected_at is not None:
         # More exact than when the operator saw it.
@@ -168,12 +168,6 @@ def _outage(
     elif restore.phase == "Failed":
         actions = (DeletePod(restore.name, restore.uid),)
     return Progress(targets, actions, message=f"{name} is still scaled to zero")
-
-
-def _spoken(seen: ObservedExperiment, action: str) -> Deed | None:
-    """Return what the pod said that makes an outage, or the one that ends it."""
-    pod = seen.helpers.get(action)
-    return _word(seen, Agent(ended=pod.ended), action) if pod is not None else None
 
 
 def _by_mesh(seen: ObservedExperiment, status: ChaosExperimentStatus, *, early: bool) -> Progress:

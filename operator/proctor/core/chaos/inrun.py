@@ -11,7 +11,7 @@ from proctor.api.scalars import StepState, Verdict, seconds
 from proctor.api.step import Step, StepChaos
 from proctor.api.testrun import FaultStatus, StepStatus
 from proctor.core.actions import AbortExperiment, CreateExperiment, Manifest
-from proctor.core.jobs import child_name
+from proctor.core.jobs import child_name, step_labels, target_namespace
 from proctor.core.observed import ObservedRun
 from proctor.core.plan import Plan
 from proctor.core.verdict import Judgment
@@ -98,6 +98,11 @@ def judgments(seen: ObservedRun, plan: Plan) -> list[Judgment]:
     return found
 
 
+def run_of(experiment: ChaosExperiment) -> str:
+    """Return the uid of the run that an experiment belongs to, or an empty string."""
+    return experiment.metadata.labels.get(names.LABEL_RUN_UID, "")
+
+
 def _told(experiment: ChaosExperiment) -> FaultStatus:
     status, hit = experiment.status, experiment.status.targets
     return FaultStatus(
@@ -115,7 +120,7 @@ def _told(experiment: ChaosExperiment) -> FaultStatus:
 
 def _manifest(seen: ObservedRun, plan: Plan, step: Step, chaos: StepChaos, name: str) -> Manifest:
     run = seen.run
-    namespace = plan.spec.target.namespace or run.metadata.namespace
+    namespace = target_namespace(run, plan.spec)
     # Owners live in the same namespace; elsewhere the experiment stays when its run goes.
     owners = [run.as_owner()] if namespace == run.metadata.namespace else []
     return {
@@ -124,12 +129,7 @@ def _manifest(seen: ObservedRun, plan: Plan, step: Step, chaos: StepChaos, name:
         "metadata": {
             "name": name,
             "namespace": namespace,
-            "labels": {
-                "app.kubernetes.io/managed-by": "proctor",
-                names.LABEL_RUN_UID: run.metadata.uid,
-                names.LABEL_RUN: run.metadata.name[:63].strip("-."),
-                names.LABEL_STEP: step.name,
-            },
+            "labels": step_labels(run, step),
             "ownerReferences": owners,
         },
         "spec": {"seed": plan.seed, **chaos.template},
