@@ -186,7 +186,7 @@ async def test_chaos_mesh_that_is_not_there_is_refused(faults: FaultWorld) -> No
     if await _has_chaos_mesh(faults):
         pytest.skip("Chaos Mesh is installed")
     await faults.web()
-    await _refused(faults, names.CHAOS_MESH_ABSENT, {"fault": "PodKill", "driver": "ChaosMesh"})
+    await _refused(faults, names.CHAOS_MESH_ABSENT, {"fault": "ProcessKill", "driver": "ChaosMesh"})
 
 
 async def test_namespace_without_rights_is_refused(faults: FaultWorld) -> None:
