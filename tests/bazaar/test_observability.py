@@ -62,14 +62,17 @@ def test_a_message_is_one_trace_with_one_root(bazaar: Platform, shop: Shop) -> N
     trace_id, headers = traced()
     assert shop.say("I want to buy 2 Mug", headers=headers)["state"] == "done"
 
+    everyone = {"gateway", "orchestrator", "router", "tools", "model"}
+
     def all_there(seen: list[Seen]) -> bool:
         answers = [s for s in seen if s.span.name == "POST /v1/chat/completions"]  # of the plan and of the reply
-        return complete(seen) and bool(asking(seen, "insert_order", "finish_episode")) and len(answers) >= 2
+        told = asking(seen, "insert_order", "finish_episode")
+        return complete(seen) and bool(told) and len(answers) >= 2 and everyone <= {s.role for s in seen}
 
     spans = bazaar.traces.trace(trace_id, all_there)
     by_id = {seen.span.span_id: seen for seen in spans}
     assert [(root.role, root.span.name) for root in roots(spans)] == [("gateway", "POST /v1/messages")]
-    assert {seen.role for seen in spans} == {"gateway", "orchestrator", "router", "tools", "model"}
+    assert {seen.role for seen in spans} == everyone
 
     def path(seen: Seen) -> list[str]:
         above = by_id.get(seen.span.parent_span_id)

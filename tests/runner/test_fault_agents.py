@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from itertools import pairwise
 from pathlib import Path
 
@@ -426,10 +427,12 @@ def test_the_resumer_alone_ends_a_pause_in_time(pod: ChaosPod, app: Container, c
     agent = pod.agent("pause", "--seconds", "1.5")
     until(lambda: {state(pid) for pid in children(app.init)} == {"T"})
     assert not moves(counter)
-    agent.tell(signal.SIGSTOP)
+    stopped = agent.pid
+    os.kill(stopped, signal.SIGSTOP)
     until(lambda: moves(counter), 4)
     os.kill(agent.process.pid, signal.SIGCONT)  # nsenter stops when what it has started does.
-    agent.tell(signal.SIGCONT)
+    with suppress(ProcessLookupError):  # The resumer resumed the agent too, which may have ended.
+        os.kill(stopped, signal.SIGCONT)
     assert agent.end().deed("pause").complete
 
 
