@@ -80,9 +80,14 @@ async def test_a_suite_edited_in_the_middle_changes_the_next_run_only(world: Wor
     assert (status["verdict"], status["counts"]["passed"]) == ("Passed", 1)
 
 
-async def test_target_rolled_out_in_the_middle_is_inconclusive(world: World) -> None:
+@pytest.mark.parametrize(
+    "chosen",
+    [{"matchLabels": {"app": "shop"}}, {"matchExpressions": [{"key": "app", "operator": "In", "values": ["shop"]}]}],
+    ids=["labels", "expressions"],
+)
+async def test_target_rolled_out_in_the_middle_is_inconclusive(world: World, chosen: dict[str, Any]) -> None:
     await world.files("case", {"test_a.py": "import time\ndef test_a(): time.sleep(6)"})
-    await deployment(world, "shop")
+    await deployment(world, "shop", chosen)
     target = {"name": "shop", "selector": {"matchLabels": {"app": "shop"}}}
     await world.apply_run("case", {"suite": one_step("case", target=target)})
     await world.until("case", running)
@@ -91,6 +96,7 @@ async def test_target_rolled_out_in_the_middle_is_inconclusive(world: World) -> 
     status = await world.verdict("case")
     assert (status["verdict"], status["reason"]) == ("Inconclusive", "TargetChanged")
     assert "Deployment/shop" in status["message"]
+    assert [len(workload["images"]) for workload in status["target"]] == [1]
     assert status["counts"]["passed"] == 1
 
 
@@ -193,7 +199,7 @@ async def test_unknown_fields_that_were_pruned_are_told(world: World) -> None:
     assert (accepted["status"], accepted["reason"]) == ("False", "UnknownField")
 
 
-async def deployment(world: World, name: str) -> None:
+async def deployment(world: World, name: str, chosen: dict[str, Any] | None = None) -> None:
     """Make a Deployment with one quick pod of the operator's image, and wait until it is available."""
     (operator,), _ = await world.client.list("deployments", "proctor-system", "app.kubernetes.io/name=proctor")
     image = operator["spec"]["template"]["spec"]["containers"][0]["image"]
@@ -210,7 +216,7 @@ async def deployment(world: World, name: str) -> None:
         "kind": "Deployment",
         "metadata": {"name": name, "labels": {"app": name}},
         "spec": {
-            "selector": {"matchLabels": {"app": name}},
+            "selector": chosen or {"matchLabels": {"app": name}},
             "template": {"metadata": {"labels": {"app": name}}, "spec": pod},
         },
     }

@@ -60,6 +60,7 @@ class Pod:
     step: dict[str, Any] = field(default_factory=dict)
     endpoints: list[dict[str, str]] = field(default_factory=list)
     seed: int = 7
+    run_name: str = "run-1"
     patience: float = 50
     """Seconds until a container that has not ended is killed."""
 
@@ -87,7 +88,7 @@ class Pod:
     def start(self, command: str = "run", *, index: int = 0) -> "subprocess.Popen[bytes]":
         plan = {
             "version": 1,
-            "run": {"uid": UID, "name": "run-1", "namespace": "shop", "suite": "suite"},
+            "run": {"uid": UID, "name": self.run_name, "namespace": "shop", "suite": "suite"},
             "seed": self.seed,
             "mode": "MOCK",
             "target": {"name": "bazaar", "endpoints": self.endpoints},

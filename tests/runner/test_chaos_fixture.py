@@ -79,6 +79,15 @@ def test_fault_is_asked_for_and_waited_for(pod: Pod, server: Api) -> None:
     assert [method for method, _ in server.requests] == ["POST", "GET", "GET", "GET", "GET"]
 
 
+def test_long_name_of_a_run_is_cut_to_a_label(pod: Pod, server: Api) -> None:
+    server.operator = Course(ended("Passed", *ALL))
+    pod.run_name = f"{'n' * 62}.{'m' * 30}"
+    assert run(pod, KILL).counts == {"passed": 1}
+    (made,) = server.objects.values()
+    assert made["metadata"]["labels"]["proctor.dev/run"] == "n" * 62
+    assert made["metadata"]["ownerReferences"][0]["name"] == pod.run_name
+
+
 def test_every_argument_is_a_field(pod: Pod, server: Api) -> None:
     server.operator = Course(ended("Passed", *ALL))
     pod.env["PROCTOR_TARGET_NAMESPACE"] = "bazaar"

@@ -190,3 +190,8 @@ IMAGE_SUITES_DIR = "/suites"
 TERMINATION_LOG = "/dev/termination-log"
 RUNNER_CONTAINER = "runner"
 PREPARE_CONTAINER = "prepare"
+
+
+def label_value(name: str) -> str:
+    """Return an object's name as the value of a label, which has at most 63 characters where a name has 253."""
+    return name[:63].rstrip("-.")

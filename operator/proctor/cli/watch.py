@@ -4,7 +4,7 @@ import sys
 import time
 from collections.abc import Callable
 
-from proctor.api.names import ACCEPTED, GROUP, LABEL_RUN, STARTED
+from proctor.api.names import ACCEPTED, GROUP, LABEL_RUN, STARTED, label_value
 from proctor.api.scalars import StepState, Verdict
 from proctor.api.testrun import TestRunStatus
 from proctor.cli import kubectl
@@ -122,7 +122,8 @@ def _table(status: TestRunStatus) -> list[str]:
 def _further(run: str, namespace: str) -> str:
     return (
         f"look further:\n  kubectl describe testruns.{GROUP} -n {namespace} {run}\n"
-        f"  kubectl logs -n {namespace} -l {LABEL_RUN}={run} -c runner --tail=-1   # every attempt, one JSON line each"
+        f"  kubectl logs -n {namespace} -l {LABEL_RUN}={label_value(run)} -c runner --tail=-1"
+        "   # every attempt, one JSON line each"
     )
 
 

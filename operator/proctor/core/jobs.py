@@ -245,7 +245,7 @@ def step_labels(run: TestRun, step: Step) -> dict[str, str]:
     return {
         "app.kubernetes.io/managed-by": "proctor",
         names.LABEL_RUN_UID: run.metadata.uid,
-        names.LABEL_RUN: run.metadata.name[:63].strip("-."),
+        names.LABEL_RUN: names.label_value(run.metadata.name),
         names.LABEL_STEP: step.name,
     }
 

@@ -183,7 +183,7 @@ def run_manifest(suite: TestSuite, due: Cause) -> Manifest:
         "metadata": {
             "name": f"{suite.metadata.name[:44].rstrip('-.')}-{tail}",
             "namespace": suite.metadata.namespace,
-            "labels": {names.LABEL_SUITE: suite.metadata.name[:63].rstrip("-.")},
+            "labels": {names.LABEL_SUITE: names.label_value(suite.metadata.name)},
             "annotations": {names.ANNOTATION_TRIGGER_KEY: due.key},
             "ownerReferences": [suite.as_owner()],
         },

@@ -148,9 +148,8 @@ class Observer:
         for kind, plural in WORKLOADS.items():
             items, _ = await self._client.list(plural, namespace, parse.selector({"matchLabels": labels}))
             for raw in items:
-                chosen = raw["spec"]["selector"].get("matchLabels") or {}
-                query = parse.selector({"matchLabels": chosen})
-                pods, _ = await self._client.list("pods", namespace, query) if chosen else ([], "")
+                query = parse.selector(raw["spec"]["selector"])
+                pods, _ = await self._client.list("pods", namespace, query) if query else ([], "")
                 found.append(parse.workload(kind, raw, pods))
         return tuple(sorted(found, key=lambda workload: (workload.kind, workload.name)))
 

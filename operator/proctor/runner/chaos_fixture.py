@@ -170,7 +170,7 @@ class Chaos:
         metadata: dict[str, Any] = {
             "name": name,
             "namespace": self._namespace,
-            "labels": {names.LABEL_RUN_UID: self._run["uid"], names.LABEL_RUN: self._run["name"]},
+            "labels": {names.LABEL_RUN_UID: self._run["uid"], names.LABEL_RUN: names.label_value(self._run["name"])},
         }
         if self._namespace == self._run["namespace"]:  # an owner is of the same namespace
             owner = {"apiVersion": names.API_VERSION, "kind": names.TEST_RUN}
