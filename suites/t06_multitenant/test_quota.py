@@ -1,6 +1,7 @@
 """What a tenant may use is exact under a rush, and nobody else's business."""
 
 import random
+import time
 from collections import Counter
 
 import pytest
@@ -89,10 +90,13 @@ def test_rate_is_one_for_all_gateways_and_takes_no_quota(
     users = [{**USERS[0], "per_second": rate}, USERS[1]]
     made = tenant(quota={"limit": LIMIT, "window": WINDOW}, users=users)
     gateways, key = replicas("gateway"), made.users["alice"].key
+    started = time.monotonic()
     sent = crowd([Request(gateways[n % len(gateways)], key, "GET", "/v1/orders") for n in range(count)], count)
+    most = rate * (1 + time.monotonic() - started)
+    if most >= count:
+        pytest.skip(f"inconclusive: {count} requests took so long that a rate of {rate} a second admits them all")
     said = _said(sent)
-    # However long it took, the bucket gives `rate` at first and `rate` a second; the rush is over within a few.
-    check(rate <= said[200] < count, Property.RATE_LIMIT, f"{said[200]} of {count} served at {rate} a second")
+    check(rate <= said[200] <= most, Property.RATE_LIMIT, f"{said[200]} of {count} served, expected {rate} to {most:.0f}")
     codes = Counter('"rate-limited"' in answer.text for answer in sent.answers if answer.status == 429)
     check(codes[False] == 0, Property.RATE_LIMIT, f"{codes[False]} were refused for another reason than the rate")
     told = made.users["bob"].request("GET", "/v1/usage").json().get("requests")
