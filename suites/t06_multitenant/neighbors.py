@@ -96,7 +96,9 @@ def _secrets(world: World) -> list[str]:
 
 def _call(user: User, path: str, key: str | None = None, **body: Any) -> dict[str, Any]:
     headers = {} if key is None else {"Idempotency-Key": key}
-    answer = user.request("POST", path, json=body, headers=headers) if body else user.request("POST", path, headers=headers)
+    answer = (
+        user.request("POST", path, json=body, headers=headers) if body else user.request("POST", path, headers=headers)
+    )
     if answer.status_code not in (200, 201):
         raise RuntimeError(f"POST {path} gave {answer.status_code}, expected success: no neighbor to test with")
     said: dict[str, Any] = answer.json()

@@ -37,7 +37,9 @@ class Position:
         """Whether it is a door that no tenant has."""
         return self.path.startswith("/v1/admin/")
 
-    def __str__(self) -> str:
+    @property
+    def where(self) -> str:
+        """The place in words."""
         return f"{self.operation} {self.place} {'.'.join(map(str, self.trail))}"
 
     def admits(self, value: Value) -> bool:

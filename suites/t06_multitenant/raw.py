@@ -84,7 +84,9 @@ def crowd(requests: list[Request], at_once: int) -> Crowd:
     try:
         return asyncio.run(run())
     except (TimeoutError, OSError, asyncio.IncompleteReadError, ExceptionGroup) as error:
-        raise RuntimeError(f"of {len(requests)} requests, {at_once} at once, not all were answered: {error!r}") from error
+        raise RuntimeError(
+            f"of {len(requests)} requests, {at_once} at once, not all were answered: {error!r}"
+        ) from error
 
 
 def _bytes(request: Request, host: str) -> bytes:

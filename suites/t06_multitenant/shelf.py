@@ -1,7 +1,8 @@
 """A small tenant's documents in an index full of others', and what the nearest of them really are.
 
-The exact answer is computed here, over the rows. A question is the text of a stored passage, whose vector is in its row;
-whether the platform takes the question for that vector is seen in its answer, which must then begin with that passage.
+The exact answer is computed here, over the rows. A question is the text of a stored passage, whose vector is in its
+row; whether the platform takes the question for that vector is seen in its answer, which must then begin with that
+passage.
 """
 
 import json
@@ -20,7 +21,20 @@ BATCH = 250
 NEAREST = 10
 SAME = 1e-4
 """Distances closer than this are equal: vectors are stored in single precision."""
-_THINGS = ("mug", "lamp", "chair", "teapot", "backpack", "clock", "blanket", "notebook", "kettle", "scarf", "tray", "vase")
+_THINGS = (
+    "mug",
+    "lamp",
+    "chair",
+    "teapot",
+    "backpack",
+    "clock",
+    "blanket",
+    "notebook",
+    "kettle",
+    "scarf",
+    "tray",
+    "vase",
+)
 _LOOKS = ("blue", "green", "oak", "copper", "linen", "round", "small", "folding", "striped", "woolen", "tall", "plain")
 _FACTS = (
     "The {look} {thing} is made in {town} and weighs {n} grams.",

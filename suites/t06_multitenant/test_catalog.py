@@ -28,7 +28,7 @@ SELECT c.oid, c.oid::regclass::text AS name, c.relrowsecurity AS enabled, c.relf
 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
 LEFT JOIN pg_attribute a ON a.attrelid = c.oid AND a.attname = 'tenant_id' AND NOT a.attisdropped
 WHERE c.relkind IN ('r', 'p', 'f') AND {OURS}
-"""  # noqa: S608
+"""
 POLICIES = """
 SELECT polcmd::text AS command, pg_get_expr(polqual, polrelid) AS reads, pg_get_expr(polwithcheck, polrelid) AS writes
 FROM pg_policy WHERE polrelid = %(table)s AND polpermissive
@@ -55,11 +55,12 @@ MAKES = f"SELECT n.nspname AS name FROM pg_namespace n WHERE has_schema_privileg
 ROUNDABOUT = f"""
 SELECT c.oid::regclass::text AS name FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
 WHERE {OURS} AND has_table_privilege(%(app)s, c.oid, 'SELECT') AND (
-  c.relkind = 'm' OR c.relkind = 'v' AND NOT coalesce(c.reloptions, '{{}}') && '{{security_invoker=true,security_invoker=on}}')
+  c.relkind = 'm'
+  OR c.relkind = 'v' AND NOT coalesce(c.reloptions, '{{}}') && '{{security_invoker=true,security_invoker=on}}')
 UNION ALL
 SELECT p.oid::regprocedure::text FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace
 WHERE {OURS} AND p.prosecdef AND has_function_privilege(%(app)s, p.oid, 'EXECUTE')
-"""  # noqa: S608
+"""
 LEAST_TABLES = 20
 Row = dict[str, Any]
 

@@ -44,7 +44,11 @@ def test_personal_data_of_a_customer_is_in_no_tenants_rows(
     address = f"ann.{seeded.getrandbits(40):x}@mail.example"
     card = seeded.choice(CARDS)
     with platform.open_shop(seeded.getrandbits(32)) as other:
-        for text in (f"Please answer to {address}", f"My card is {card}", "I want to talk to a human, write to " + address):
+        for text in (
+            f"Please answer to {address}",
+            f"My card is {card}",
+            "I want to talk to a human, write to " + address,
+        ):
             shop.alice.say(text)
             other.alice.say("How can I pay?")
         for tenant in (shop, other):

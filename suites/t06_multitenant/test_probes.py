@@ -1,4 +1,4 @@
-"""A tenant that names what is another's, wherever a request can name something, is shown nothing and changes nothing."""
+"""A tenant that names what is another's, wherever a request can name something, sees nothing and changes nothing."""
 
 import random
 from collections.abc import Iterator
@@ -39,10 +39,12 @@ def document(platform: Platform) -> Document:
 def _nobodys(seeded: random.Random) -> dict[str, Name]:
     """Names like those of a neighbor, and no tenant has them."""
     word = "".join(seeded.choices(ascii_lowercase, k=13))
-    uuids = {kind: str(UUID(int=seeded.getrandbits(128), version=4)) for kind in ("tenant_id", "episode_id")}
+    uuids: dict[str, Name] = {
+        kind: str(UUID(int=seeded.getrandbits(128), version=4)) for kind in ("tenant_id", "episode_id")
+    }
     words = {"sku": f"sku.{word}", "document_id": f"document-{word}", "user": f"user-{word}", "group": f"group-{word}"}
-    ordinals = {"conversation": UNUSED, "order_number": "9999-1", "tracking_code": "TR9999-1"}
-    return {**uuids, **words, **ordinals, "idempotency-key": f"key-{word}"}
+    numbers: dict[str, Name] = {"conversation": UNUSED, "order_number": "9999-1", "tracking_code": "TR9999-1"}
+    return {**uuids, **words, **numbers, "idempotency-key": f"key-{word}"}
 
 
 def _own_kind(position: Position) -> str:
@@ -70,12 +72,12 @@ class Prober:
         self.asked += 1
         usual = {**self._own.names, **USUAL, "idempotency-key": f"probe-{self.asked}"}
         answer = self._document.ask(self._own.alice, position, name, usual)
-        check(answer.status_code < 500, Property.NO_SERVER_ERROR, f"{position} gave {answer.status_code}")
-        self.look(f"the answer to {position}", f"{answer.headers} {answer.text}")
+        check(answer.status_code < 500, Property.NO_SERVER_ERROR, f"{position.where} gave {answer.status_code}")
+        self.look(f"the answer to {position.where}", f"{answer.headers} {answer.text}")
         if answer.status_code == 202:
-            self.look(f"the reply to {position}", str(self._own.alice.wait(answer.json()["episode_id"])))
+            self.look(f"the reply to {position.where}", str(self._own.alice.wait(answer.json()["episode_id"])))
         if position.is_admin:
-            seen = f"{position} gave {answer.status_code} to a tenant's key, expected 401"
+            seen = f"{position.where} gave {answer.status_code} to a tenant's key, expected 401"
             check(answer.status_code == 401, Property.AUTHORIZATION, seen)
         return answer.status_code, answer.json().get("code", "") if answer.status_code >= 400 else ""
 
@@ -120,13 +122,13 @@ def test_names_of_others_open_nothing(
         compared = kind in nobody and kind not in ORDINALS and position.admits(nobody[kind])
         if compared and position.method == "get" and not position.is_admin:
             status, _ = prober.ask(position, own.names[kind])
-            check(status == 200, Property.ANSWER, f"{position} gave {status} to the name's owner, expected 200")
+            check(status == 200, Property.ANSWER, f"{position.where} gave {status} to the name's owner, expected 200")
         # Twice: the first may do what can be done but once.
         expected = [prober.ask(position, nobody[kind]) for _ in range(2)][-1] if compared else None
         for turn, other in enumerate(others, number * len(others)):
             for said in _kinds(position, other.names, turn):
                 answer = prober.ask(position, other.names[said])
-                seen = f"{position} gave {answer} to another's {said}, expected {expected} as to nobody's"
+                seen = f"{position.where} gave {answer} to another's {said}, expected {expected} as to nobody's"
                 check(said != kind or not compared or answer == expected, Property.TENANT_EXISTENCE, seen)
     changed = [tables for tables, now in zip(before, _unchanged(platform, others), strict=True) if tables != now]
     check(not changed, Property.TENANT_WRITE, f"the rows of {len(changed)} other tenants have changed, expected 0")
@@ -150,7 +152,10 @@ def test_streams_show_the_own_conversation(platform: Platform, neighbors: list[N
         foreign = int(other.names["conversation"])
         known = {row["conversation"] for row in platform.database.rows("conversations", own.tenant_id)}
         nobodys = _refused(gateway, own.alice, f"conversation={UNUSED}")
-        last = max({row["conversation"] for row in platform.database.rows("conversations", other.tenant_id)} - known, default=None)
+        last = max(
+            {row["conversation"] for row in platform.database.rows("conversations", other.tenant_id)} - known,
+            default=None,
+        )
         if last is not None:
             status = _refused(gateway, own.alice, f"conversation={last}")
             seen = f"a stream of another's conversation gave {status}, expected {nobodys} as of nobody's"

@@ -24,9 +24,7 @@ def _said(sent: Crowd) -> Counter[int]:
     return said
 
 
-def test_rush_on_a_quota(
-    platform: Platform, tenant: MakeTenant, seeded: random.Random, evidence: Evidence
-) -> None:
+def test_rush_on_a_quota(platform: Platform, tenant: MakeTenant, seeded: random.Random, evidence: Evidence) -> None:
     """Of 1,000 requests at once, at all gateways, a quota of 100 an hour admits 100: so many rows are there."""
     made = tenant(quota={"limit": LIMIT, "window": WINDOW}, users=USERS)
     gateways = replicas("gateway")
@@ -96,7 +94,9 @@ def test_rate_is_one_for_all_gateways_and_takes_no_quota(
     if most >= count:
         pytest.skip(f"inconclusive: {count} requests took so long that a rate of {rate} a second admits them all")
     said = _said(sent)
-    check(rate <= said[200] <= most, Property.RATE_LIMIT, f"{said[200]} of {count} served, expected {rate} to {most:.0f}")
+    check(
+        rate <= said[200] <= most, Property.RATE_LIMIT, f"{said[200]} of {count} served, expected {rate} to {most:.0f}"
+    )
     codes = Counter('"rate-limited"' in answer.text for answer in sent.answers if answer.status == 429)
     check(codes[False] == 0, Property.RATE_LIMIT, f"{codes[False]} were refused for another reason than the rate")
     told = made.users["bob"].request("GET", "/v1/usage").json().get("requests")

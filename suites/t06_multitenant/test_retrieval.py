@@ -1,4 +1,4 @@
-"""Search in a small tenant: by the index, as good as if the tenant were alone, and only what the asking user may read."""
+"""Search in a small tenant: as good as if the tenant were alone, and only what the asking user may read."""
 
 import math
 import random
@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from statistics import mean, stdev
 from typing import Any
 
 import psycopg
@@ -18,6 +19,9 @@ from t06_multitenant.shelf import NEAREST, Passage
 
 RECALL = 0.95
 QUESTIONS = 40
+"""For each user."""
+SURE = 3.1
+"""Standard errors: a recall that only looks smaller by the choice of questions is let pass in 999 of 1,000 runs."""
 STATISTICS_SECONDS, POLL_SECONDS = 15.0, 0.2
 """The server counts uses of an index a second late."""
 PEOPLE = {"alice": ["staff"], "bob": [], "carol": ["staff", "board"]}
@@ -80,28 +84,28 @@ def small(platform: Platform, ops: psycopg.Connection) -> Iterator[Shelf]:
         yield Shelf(made, shelf.passages(ops, made.tenant_id), listed, count / (others + count))
 
 
-@pytest.mark.parametrize("user", PEOPLE)
 def test_small_tenant_is_given_its_nearest_passages(
-    small: Shelf, ops: psycopg.Connection, seeded: random.Random, user: str, evidence: Evidence
+    small: Shelf, ops: psycopg.Connection, seeded: random.Random, evidence: Evidence
 ) -> None:
     """Ten for each question, at least 95 % of them the nearest that the user may read, found by the index."""
-    readable = small.readable(user)
     before, indexes = _uses(ops)
     if not indexes:
         pytest.skip("inconclusive: there is no HNSW index, the shelves of other tenants were not filled")
-    right = 0
-    for asked in seeded.sample(readable, QUESTIONS):
-        hits = shelf.search(small.tenant.users[user], asked.question)
-        seen = f"{len(hits)} hits for {user} in {len(readable)} passages, expected {NEAREST}"
-        check(len(hits) == NEAREST, Property.RETRIEVAL_RECALL, seen)
-        if hits[0]["score"] < 1 - shelf.SAME:
-            pytest.skip("inconclusive: a passage's own text has another vector, so the exact answer is not known")
-        right += shelf.right_among(asked, readable, hits)
-    share = right / (QUESTIONS * NEAREST)
-    seen = f"recall@{NEAREST} of a tenant with {small.share:.1%} of the passages is {share:.3f}, expected {RECALL}"
-    check(share >= RECALL, Property.RETRIEVAL_RECALL, seen)
-    _require_index(ops, before + QUESTIONS)
-    evidence("searches", QUESTIONS)
+    shares = []
+    for user in PEOPLE:
+        readable = small.readable(user)
+        for asked in seeded.sample(readable, QUESTIONS):
+            hits = shelf.search(small.tenant.users[user], asked.question)
+            seen = f"{len(hits)} hits for {user} in {len(readable)} passages, expected {NEAREST}"
+            check(len(hits) == NEAREST, Property.RETRIEVAL_RECALL, seen)
+            if hits[0]["score"] < 1 - shelf.SAME:
+                pytest.skip("inconclusive: a passage's own text has another vector: the exact answer is not known")
+            shares.append(shelf.right_among(asked, readable, hits) / NEAREST)
+    recall, error = mean(shares), stdev(shares) / math.sqrt(len(shares))
+    seen = f"recall@{NEAREST} of a tenant with {small.share:.1%} of the passages is {recall:.3f}, expected {RECALL}"
+    check(recall + SURE * error >= RECALL, Property.RETRIEVAL_RECALL, seen)
+    _require_index(ops, before + len(shares))
+    evidence("searches", len(shares))
 
 
 def _require_index(ops: psycopg.Connection, uses: int) -> None:

@@ -102,7 +102,9 @@ def test_statements_see_one_tenant(
         values = _values(ops, columns, other.tenant_id)
         names = {"own": own.tenant_id, "other": other.tenant_id}
         asked = {
-            what: (text, names | {"value": values[place]}) for what, (place, text) in statements.items() if place in values
+            what: (text, names | {"value": values[place]})
+            for what, (place, text) in statements.items()
+            if place in values
         }
         controls = {what: question for what, question in asked.items() if what.startswith(CONTROL)}
         for what, found in _ask(app, other, controls).items():
@@ -143,7 +145,7 @@ def test_statements_change_one_tenant(
             # DELETE and INSERT are about whole rows, so once for each table.
             verbs = ("UPDATE",) * (place in changeable) + ("DELETE", "INSERT") * (place[1] == "tenant_id")
             row = ops.execute(_statement(ONE_ROW, *place), [other.tenant_id]).fetchone() if verbs else None
-            values = {"other": other.tenant_id, "row": row and row[0]}
+            values = {"other": other.tenant_id, "row": row[0] if row else None}
             for verb in verbs:
                 changed = _change(app, _statement(CHANGES[verb], *place), values)
                 seen = f"{verb} changed {changed} rows of another tenant's {place[0]}, expected 0"
@@ -153,7 +155,7 @@ def test_statements_change_one_tenant(
 
 
 def _change(app: psycopg.Connection, statement: sql.Composed, values: dict[str, str | None]) -> int:
-    """How many rows a statement changed; 0 if it may not. A row that only another row kept out had passed the policy."""
+    """How many rows a statement changed; 0 if it may not. A row that only another one kept out had passed."""
     try:
         with app.transaction(force_rollback=True):
             return app.execute(statement, values).rowcount

@@ -50,6 +50,7 @@ class Platform:
         """What a suite is told about this platform."""
         return {
             **{f"PROCTOR_ENDPOINT_{name.upper().replace('-', '_')}": url for name, url in self.urls.items()},
+            "PROCTOR_ENDPOINT_GATEWAY_PODS": self.urls["gateway"],
             "PROCTOR_TARGET_ADMIN_KEY": self.admin_key,
             "PROCTOR_TARGET_REQUEUE_KEY": self.internal_key,
             "PROCTOR_TARGET_OPS_DSN": self.ops_dsn,
@@ -249,14 +250,24 @@ def platform(
         )
 
 
+def fill_shelves(running: Platform, tenants: int = 50, passages: int = 600) -> None:
+    """Have the platform's own preload make background tenants with so many passages each, and the vectors' index."""
+    sizes = {"BAZAAR_PRELOAD_TENANTS": str(tenants), "BAZAAR_PRELOAD_CHUNKS": str(passages)}
+    argv = [sys.executable, "-m", "bazaar", "preload"]
+    subprocess.run(argv, env={**running.environment, **sizes}, check=True, timeout=300)
+
+
 def main() -> None:
     """Serve the platform until Ctrl-C; its environment for suites goes to standard output and to a file."""
     parser = argparse.ArgumentParser(prog="loopback", description=__doc__)
     parser.add_argument("--faults", default="", help="what to plant, as the cards say: name=value@permille,...")
     parser.add_argument("--seed", type=int, default=1, help="the suites' seed (default 1)")
     parser.add_argument("--env-file", type=Path, help="write the environment here too, for `set -a; . FILE`")
+    parser.add_argument("--shelves", action="store_true", help="fill the index of vectors first, as an install does")
     options = parser.parse_args()
     with platform(options.faults) as running:
+        if options.shelves:
+            fill_shelves(running)
         text = "".join(f"{name}='{value}'\n" for name, value in running.suite_environment(options.seed).items())
         if options.env_file:
             options.env_file.touch(mode=0o600)

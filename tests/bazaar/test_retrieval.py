@@ -1,8 +1,6 @@
 """Retrieval finds what it should, for whom it should, and by the index where there is much."""
 
 import random
-import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -10,7 +8,7 @@ from typing import Any
 import httpx
 import psycopg
 import pytest
-from loopback import Platform, free_port, roles
+from loopback import Platform, fill_shelves, free_port, roles
 from shop import SCOPES, Shop, new_shop
 
 from bazaar import preload, retrieval
@@ -21,10 +19,8 @@ TENANTS, CHUNKS = 20, 300
 @pytest.fixture(scope="module")
 def shelves(bazaar: Platform) -> Platform:
     """A platform with background tenants, small enough for a test; the second preload changes nothing."""
-    sizes = {"BAZAAR_PRELOAD_TENANTS": str(TENANTS), "BAZAAR_PRELOAD_CHUNKS": str(CHUNKS)}
     for _ in range(2):
-        argv = [sys.executable, "-m", "bazaar", "preload"]
-        subprocess.run(argv, env={**bazaar.environment, **sizes}, check=True, timeout=200)
+        fill_shelves(bazaar, TENANTS, CHUNKS)
     with psycopg.connect(bazaar.ops_dsn) as ops:
         query = "SELECT count(*) FROM chunks JOIN tenants USING (tenant_id) WHERE seed < %s AND document_id ~ '^doc-'"
         assert ops.execute(query, (TENANTS,)).fetchone() == (TENANTS * CHUNKS,)
