@@ -120,12 +120,13 @@ bazaar: install $(if $(OBSERVE),jaeger) ## the example platform in the cluster; 
 test-scaffolding: STEP := scaffolding ## T1 against the example platform: modes, cassettes, factories; TEST_MODE=GOLDEN, FAULTS and OBSERVE as above
 test-contract: STEP := contract ## T2: API, schemas, errors, personal data
 test-e2e: STEP := journeys ## T3: what customers do, judged by the rows in the database
+test-router: STEP := router ## T5: the router's gates, calibration, drift, golden decisions, cost
 test-tenants: STEP := tenants ## T6: tenants, users, search, quotas and audit, probed from all sides
 test-integration: STEP := platform kubernetes ## orchestrator, API gateway, answers, bills together
 test-chaos: STEP := replay chaos ## T7: killed, cut off and frozen under load; dead letters, sagas, replays
 test-all-upgrades: STEP := ## every suite of suites/testsuite.yaml in one run
-.PHONY: test-scaffolding test-contract test-e2e test-tenants test-integration test-chaos test-all-upgrades
-test-scaffolding test-contract test-e2e test-tenants test-integration test-chaos test-all-upgrades: bazaar
+.PHONY: test-scaffolding test-contract test-e2e test-router test-tenants test-integration test-chaos test-all-upgrades
+test-scaffolding test-contract test-e2e test-router test-tenants test-integration test-chaos test-all-upgrades: bazaar
 	$(WITH_CLUSTER) kubectl apply $(patsubst %,-f %,suites/testsuite.yaml $(wildcard suites/*/rbac.yaml))
 	$(WITH_CLUSTER) proctor run upgrades -n bazaar --wait --timeout 30m $(STEP:%=--step %) $(TEST_MODE:%=--mode %)
 

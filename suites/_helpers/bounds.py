@@ -34,3 +34,8 @@ def lower_bound(right: int, n: int, confidence: float) -> float:
         else:
             low = middle
     return low
+
+
+def upper_bound(wrong: int, n: int, confidence: float) -> float:
+    """The exact one-sided upper bound of a share, as `lower_bound` is the lower one; raises ValueError as it does."""
+    return 1 - lower_bound(n - wrong, n, confidence)

@@ -7,12 +7,14 @@ from itertools import islice
 
 import httpx
 import pytest
+from _fixtures.models import model
 from _fixtures.shops import SCOPES, Platform, Tenant
-from _helpers.model import ModelServer
 from _helpers.properties import Property, check
 from _helpers.target import endpoint
 from t07_chaos.judge import PRODUCTS
 from t07_chaos.load import Load, Task, orders
+
+__all__ = ["model"]
 
 FIRST = 24
 """Messages that are sent at once to see how many the platform carries."""
@@ -21,13 +23,6 @@ SHARE, SLOWEST, FASTEST = 0.4, 2.0, 10.0
 PATIENCE_SECONDS = 30.0
 """Four deliveries with waits of 2, 2 and 4 seconds, and the way to the dead letters."""
 StartLoad = Callable[..., Load]
-
-
-@pytest.fixture(scope="session")
-def model() -> Iterator[ModelServer]:
-    """The model server's ledger and holds. A server that does not answer is an error of each test."""
-    with httpx.Client(base_url=endpoint("model"), timeout=10) as http:
-        yield ModelServer(http)
 
 
 @pytest.fixture(scope="session")

@@ -50,7 +50,7 @@ class Platform:
         """What a suite is told about this platform."""
         return {
             **{f"PROCTOR_ENDPOINT_{name.upper().replace('-', '_')}": url for name, url in self.urls.items()},
-            "PROCTOR_ENDPOINT_GATEWAY_PODS": self.urls["gateway"],
+            **{f"PROCTOR_ENDPOINT_{name.upper()}_PODS": self.urls[name] for name in ("gateway", "router", "orchestrator")},
             "PROCTOR_TARGET_ADMIN_KEY": self.admin_key,
             "PROCTOR_TARGET_REQUEUE_KEY": self.internal_key,
             "PROCTOR_TARGET_OPS_DSN": self.ops_dsn,

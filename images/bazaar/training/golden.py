@@ -1,4 +1,7 @@
-"""The golden decisions: every text of the test split, its label, and what these weights decide of it."""
+"""The golden decisions: every text of the test split, its label, and what these weights decide of it.
+
+They are data of the suite that replays them (T5), so there is one file and nothing to keep equal.
+"""
 
 import gzip
 import json
@@ -9,7 +12,7 @@ from pydantic import BaseModel, ConfigDict
 
 from bazaar.router.classifier import Decision
 
-PATH = Path(__file__).with_name("golden.jsonl.gz")
+PATH = Path(__file__).resolve().parents[3] / "suites" / "t05_router" / "data" / "golden.jsonl.gz"
 
 
 class Golden(BaseModel):

@@ -1,0 +1,42 @@
+"""A message and what became of its decision: the row of its step, and the calls that it made of the model."""
+
+import random
+from dataclasses import dataclass
+from typing import Any
+
+from _fixtures.shops import Shop
+from _helpers.client import accepted
+from _helpers.model import ModelServer, new_trace
+from _helpers.properties import Property, check
+
+
+@dataclass(frozen=True)
+class Routed:
+    """How a message was routed."""
+
+    text: str
+    """As it is stored, so as the router was asked."""
+    trace_id: str
+    agent: str
+    exit: str
+    """`early`, or the model decided: `escalated` (the router is not sure), `fallback` (it does not answer)."""
+    usage: dict[str, int] | None
+    """The tokens that the decision cost, if the model made it."""
+
+
+def say(shop: Shop, text: str, chance: random.Random) -> Routed:
+    """Have alice say something in a trace of its own, to its end; gives how the rows say that it was routed."""
+    trace_id, headers = new_trace(shop.tenant_id, chance)
+    episode_id = accepted(shop.alice.request("POST", "/v1/messages", json={"text": text}, headers=headers))
+    ended = shop.alice.wait(episode_id)
+    check(ended["state"] == "done", Property.EPISODE_ENDS, f"the episode is {ended['state']}, expected done")
+    steps = shop.rows("episode_steps", episode_id=episode_id, step="route")
+    check(len(steps) == 1, Property.STEP_ORDER, f"{len(steps)} rows of the step route, expected 1")
+    (stored,) = shop.rows("messages", episode_id=episode_id, role="user")
+    decided: dict[str, Any] = steps[0]["output"]
+    return Routed(stored["content"], trace_id, decided["agent"], decided["exit"], decided.get("usage"))
+
+
+def asked_for_route(model: ModelServer, routed: Routed) -> list[dict[str, Any]]:
+    """The calls for the decision of a message, by the model's ledger."""
+    return [call for call in model.calls(routed.trace_id) if call["role"] == "route"]
