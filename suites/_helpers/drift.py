@@ -30,11 +30,11 @@ def stability_index(expected: Sequence[int], actual: Sequence[int]) -> float:
     """
     if len(expected) != len(actual) or not sum(expected) or not sum(actual):
         raise ValueError(f"histograms of {len(expected)} and {len(actual)} bins cannot be compared, or one is empty")
-    shares = []
+    shares: list[list[float]] = []
     for counts in (expected, actual):
         total = sum(counts) + len(counts) / 2
         shares.append([(count + 0.5) / total for count in counts])
-    return sum((b - a) * log(b / a) for a, b in zip(*shares, strict=True))
+    return sum((b - a) * log(b / a) for a, b in zip(shares[0], shares[1], strict=True))
 
 
 def noise_floor(bins: int, n: int, m: int, alpha: float) -> float:

