@@ -3,7 +3,7 @@
 import http.client
 import json
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
@@ -72,6 +72,10 @@ class Router:
                 answers |= dict(zip(part, decided, strict=True))
         return [answers[at] for at in range(len(texts))]
 
+    def post(self, pod: str, body: bytes, sent: Callable[[], object] = lambda: None) -> int:
+        """Send a body to one pod on a connection of its own, and call `sent` before waiting; gives the status."""
+        return _Door(pod).send("POST", "/route", body, sent=sent)[0]
+
     def send(self, body: bytes) -> httpx.Response:
         """Send any body to /route. Raises RuntimeError if there is no answer, of whatever status."""
         try:
@@ -92,9 +96,17 @@ class _Door:
         url = urlsplit(pod)
         self._pod, self._connection = pod, http.client.HTTPConnection(url.hostname or "", url.port, timeout=SECONDS)
 
-    def send(self, method: str, path: str, body: bytes = b"", trace: Mapping[str, str] | None = None) -> Told:
+    def send(
+        self,
+        method: str,
+        path: str,
+        body: bytes = b"",
+        trace: Mapping[str, str] | None = None,
+        sent: Callable[[], object] = lambda: None,
+    ) -> Told:
         try:
             self._connection.request(method, path, body, {"Content-Type": "application/json", **(trace or {})})
+            sent()
             response = self._connection.getresponse()
             return response.status, response.read()
         except (OSError, http.client.HTTPException) as error:

@@ -1,6 +1,7 @@
-"""A message and what became of its decision: the row of its step, and the calls that it made of the model."""
+"""Messages that can be sent, and what became of their decision: the row of its step, and the calls of the model."""
 
 import random
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,6 +9,11 @@ from _fixtures.shops import Shop
 from _helpers.client import accepted
 from _helpers.model import ModelServer, new_trace
 from _helpers.properties import Property, check
+from t05_router.golden import Golden, Line
+from t05_router.router import OTHER
+
+SURE = 0.95
+"""Texts for single messages are chosen well away from the threshold, so that another version decides them alike."""
 
 
 @dataclass(frozen=True)
@@ -40,3 +46,22 @@ def say(shop: Shop, text: str, chance: random.Random) -> Routed:
 def asked_for_route(model: ModelServer, routed: Routed) -> list[dict[str, Any]]:
     """The calls for the decision of a message, by the model's ledger."""
     return [call for call in model.calls(routed.trace_id) if call["role"] == "route"]
+
+
+def plain(lines: Sequence[Line]) -> list[Line]:
+    """Texts without directions to the scripted model: some of the corpus have a hold, which nobody here releases."""
+    return [line for line in lines if "[[" not in line.text]
+
+
+def sure(golden: Golden) -> list[Line]:
+    """Texts that exit."""
+    return [line for line in plain(golden.lines) if line.exit and line.agent == line.label and line.probability >= SURE]
+
+
+def strange(golden: Golden) -> list[Line]:
+    """What is out of scope, and known as that: a router in which `other` may be final exits with it."""
+    return [line for line in plain(golden.lines) if line.label == line.agent == OTHER and line.probability >= SURE]
+
+
+def choose(lines: Sequence[Line], count: int, chance: random.Random) -> list[str]:
+    return [line.text for line in chance.sample(lines, count)]

@@ -113,7 +113,7 @@ def test_watch_is_silent_on_usual_traffic(asked: Asked, evidence: Evidence) -> N
     at = alarm(unhandled(asked.in_scope), USUAL, FEARED, ALPHA)
     seen = f"alarm after {at} texts in scope: more than {USUAL:.0%} do not exit rightly"
     check(at is None, Property.ROUTE_COVERAGE, seen)
-    evidence("watched", len(asked.in_scope))
+    evidence("drift", len(asked.in_scope))
 
 
 def test_watch_stops_at_traffic_out_of_scope(asked: Asked, seeded: random.Random, evidence: Evidence) -> None:
@@ -122,7 +122,7 @@ def test_watch_stops_at_traffic_out_of_scope(asked: Asked, seeded: random.Random
     pairs = strange(asked, usual, 0.3, seeded)
     at = alarm((not answer.exit for _, answer in pairs), USUAL, FEARED, ALPHA)
     check(at is not None, Property.ROUTE_DRIFT, f"no alarm in {WATCHED} decisions, 30 % of them on texts out of scope")
-    evidence("watched", at or 0)
+    evidence("drift", at or 0)
 
 
 def test_watch_over_each_label_sees_no_misroutes(asked: Asked, evidence: Evidence) -> None:
@@ -133,4 +133,4 @@ def test_watch_over_each_label_sees_no_misroutes(asked: Asked, evidence: Evidenc
         at = alarm(exits, MISROUTED, FEARED_MISROUTED, ALPHA / len(labels))
         wrong = sum(exits[:at])
         check(at is None, Property.ROUTE, f"alarm: {wrong} of the first {at} exits of {label} have a wrong agent")
-        evidence("watched", len(exits))
+        evidence("drift", len(exits))

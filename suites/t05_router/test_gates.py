@@ -30,13 +30,12 @@ CUT = 0.6
 ROUNDING = 1e-5
 
 
-def test_most_texts_have_the_right_agent(asked: Asked, evidence: Evidence) -> None:
+def test_most_texts_have_the_right_agent(asked: Asked) -> None:
     """Out of scope is an agent too: `other`."""
     right, n = sum(line.label == answer.agent for line, answer in asked.pairs), len(asked.pairs)
     bound = lower_bound(right, n, CONFIDENCE)
     seen = f"{right} of {n} likeliest agents are right, so at least {bound:.4f}, expected {ACCURACY}"
     check(bound >= ACCURACY, Property.ROUTE, seen)
-    evidence("decisions", n)
 
 
 def test_early_exits_are_right(asked: Asked) -> None:

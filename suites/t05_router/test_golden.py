@@ -41,4 +41,4 @@ def test_decision_depends_on_nothing_but_the_text(
     again = router.ask([line.text for line, _ in some], seeded)
     wrong = sum(before != now for (_, before), now in zip(some, again, strict=True))
     check(wrong == 0, Property.ROUTE_GOLDEN, f"{wrong} of {AGAIN} texts are decided otherwise the second time")
-    evidence("decisions", AGAIN)
+    evidence("golden", AGAIN)

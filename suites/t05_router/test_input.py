@@ -75,7 +75,7 @@ def test_what_is_no_message_is_refused(router: Router, evidence: Evidence, what:
     right = kind.startswith("application/problem+json") and json.loads(told)["status"] == expected
     check(right, Property.PROBLEM, f"{what}: {kind} of {len(told)} bytes, expected a problem+json of status {expected}")
     check(SECRET.encode() not in told, Property.PII_ERROR, f"{what}: the refusal repeats what was sent")
-    evidence("refused")
+    evidence("hostile")
 
 
 def test_strange_texts_are_decided(router: Router, evidence: Evidence) -> None:
@@ -94,7 +94,7 @@ def test_strange_texts_are_decided(router: Router, evidence: Evidence) -> None:
     for what in ("NUL in a sentence", "bidi"):
         seen = f"{what}: {answers[what].agent}, without what nobody sees {plain.agent}"
         check(answers[what] == plain, Property.ROUTE_FEATURES, seen)
-    evidence("strange", len(STRANGE))
+    evidence("hostile", len(STRANGE))
 
 
 def _explore(what: st.SearchStrategy[Any], judge: Callable[[Any], None], chance: random.Random) -> None:

@@ -10,43 +10,22 @@ from _helpers.metrics import Counters, Restarted
 from _helpers.model import ModelServer
 from _helpers.properties import Property, check
 from _helpers.replicas import replicas
-from t05_router.golden import Asked, Golden, Line
-from t05_router.router import OTHER, Router
-from t05_router.talk import Routed, asked_for_route, say
+from t05_router.golden import Asked, Golden
+from t05_router.router import Router
+from t05_router.talk import Routed, asked_for_route, choose, plain, say, strange, sure
 
 MESSAGES = 12
-SURE = 0.95
-"""Texts for single messages are chosen well away from the threshold, so that another version decides them alike."""
 TOKENS = 40
 """What a decision on a text in scope may cost, early exits counted as none: a fifth of what the model would cost."""
 FAILING = "\n[[error 500 step=route]]"
 FAILING_ONCE = "\n[[error 500 step=route times=1]]"
 
 
-def plain(golden: Golden) -> list[Line]:
-    """Texts without directions to the scripted model: some of the corpus have a hold, which nobody here releases."""
-    return [line for line in golden.lines if "[[" not in line.text]
-
-
-def sure(golden: Golden) -> list[Line]:
-    """Texts that exit."""
-    return [line for line in plain(golden) if line.exit and line.agent == line.label and line.probability >= SURE]
-
-
-def strange(golden: Golden) -> list[Line]:
-    """What is out of scope, and known as that: a router in which `other` may be final exits with it."""
-    return [line for line in plain(golden) if line.label == line.agent == OTHER and line.probability >= SURE]
-
-
-def choose(lines: list[Line], count: int, chance: random.Random) -> list[str]:
-    return [line.text for line in chance.sample(lines, count)]
-
-
 def test_messages_go_where_the_router_says(
     shop: Shop, router: Router, golden: Golden, seeded: random.Random, evidence: Evidence
 ) -> None:
     """Asked for the stored text, it gives the agent of each early exit, and is sure of no other."""
-    routed = [say(shop, text, seeded) for text in choose(plain(golden), MESSAGES, seeded)]
+    routed = [say(shop, text, seeded) for text in choose(plain(golden.lines), MESSAGES, seeded)]
     answers = router.ask([message.text for message in routed], seeded)
     for message, answer in zip(routed, answers, strict=True):
         expected = "early" if answer.exit else "escalated"
@@ -86,7 +65,7 @@ def test_early_exit_asks_no_model(
         check(calls == 0 and message.usage is None, Property.TOKEN_COST, seen)
         others = len(model.calls(message.trace_id))
         check(others > 0, Property.TOKEN_COST, "the model's ledger has no call of the message's other steps")
-    evidence("early", MESSAGES)
+    evidence("messages", MESSAGES)
 
 
 @pytest.mark.mock_only
@@ -96,7 +75,7 @@ def test_out_of_scope_asks_the_model_once(
     """The model's ledger has one call for the route of each, and the step is charged just that."""
     for text in choose(strange(golden), MESSAGES, seeded):
         _escalated(model, say(shop, text, seeded))
-    evidence("escalated", MESSAGES)
+    evidence("messages", MESSAGES)
 
 
 def _escalated(model: ModelServer, message: Routed) -> int:
@@ -116,7 +95,7 @@ def test_cost_of_a_decision(
     """Of all texts in scope: the share that is escalated, times what the ledger says of escalated ones."""
     left = [line for line, answer in asked.in_scope if not answer.exit]
     share = len(left) / len(asked.in_scope)
-    texts = choose([line for line in left if "[[" not in line.text], MESSAGES, seeded)
+    texts = choose(plain(left), MESSAGES, seeded)
     messages = [say(shop, text, seeded) for text in texts]
     tokens = [_escalated(model, message) for message in messages if message.exit != "early"]
     if len(tokens) < MESSAGES // 2:  # redaction may change a text, but not many
@@ -124,7 +103,7 @@ def test_cost_of_a_decision(
     cost = share * sum(tokens) / len(tokens)
     seen = f"a decision costs {cost:.1f} tokens: {share:.1%} at {sum(tokens) / len(tokens):.0f}, expected {TOKENS}"
     check(cost <= TOKENS, Property.TOKEN_COST, seen)
-    evidence("escalated", len(tokens))
+    evidence("messages", len(messages))
 
 
 @pytest.mark.mock_only
@@ -142,7 +121,7 @@ def test_early_exit_needs_no_model_that_works(
         check(message.exit == "early", Property.ROUTE_COVERAGE, f"exit {message.exit}, the router says early")
         refused = [call["role"] for call in model.calls(message.trace_id) if call["status"] != 200]
         check(not refused, Property.TOKEN_COST, f"the model refused {refused} of a message that exits early")
-    evidence("early", len(chosen))
+    evidence("messages", len(chosen))
 
 
 @pytest.mark.mock_only
@@ -154,4 +133,4 @@ def test_model_that_fails_once_is_asked_again(
     statuses = [call["status"] for call in asked_for_route(model, message)]
     seen = f"exit {message.exit} after the answers {statuses}, expected escalated after 500, 200"
     check((message.exit, statuses) == ("escalated", [500, 200]), Property.ROUTE_OUT_OF_SCOPE, seen)
-    evidence("escalated")
+    evidence("messages")

@@ -27,6 +27,8 @@ from collector import Collector, collector
 
 ROOT = Path(__file__).resolve().parents[2]
 START_SECONDS = 150.0
+PODS = ("gateway", "router", "orchestrator")
+"""Roles that suites ask pod by pod; here each is one process."""
 SUPERUSER_PASSWORD = secrets.token_hex(16)
 
 
@@ -50,7 +52,7 @@ class Platform:
         """What a suite is told about this platform."""
         return {
             **{f"PROCTOR_ENDPOINT_{name.upper().replace('-', '_')}": url for name, url in self.urls.items()},
-            **{f"PROCTOR_ENDPOINT_{name.upper()}_PODS": self.urls[name] for name in ("gateway", "router", "orchestrator")},
+            **{f"PROCTOR_ENDPOINT_{name.upper()}_PODS": self.urls[name] for name in PODS},
             "PROCTOR_TARGET_ADMIN_KEY": self.admin_key,
             "PROCTOR_TARGET_REQUEUE_KEY": self.internal_key,
             "PROCTOR_TARGET_OPS_DSN": self.ops_dsn,
