@@ -38,6 +38,17 @@ def test_bounds_are_about_the_share_that_was_seen(n: int, data: st.DataObject) -
         assert at_least(low, right, n) == pytest.approx(0.05, rel=1e-6)
 
 
+def test_a_cell_shows_a_swap_that_the_whole_hides() -> None:
+    """Two labels swapped for one in twenty: 530 exits of each, 4,077 in all, 72 cells that alarm at 0.001 together."""
+    chance, rounds, alone, seen = Random(9), 100, 0.001 / 72, 0
+    for _ in range(rounds):
+        swapped = sum(chance.random() < 0.05 for _ in range(530))
+        seen += at_least(0.005, swapped, 574) < alone
+    assert seen >= 95
+    assert at_least(0.005, 3, 574) > 1000 * alone, "the largest cell of the card is no alarm, by far"
+    assert (17 + 2 * 26) / 4077 < 0.02, "of all exits it is less than two in a hundred"
+
+
 def test_calibration_error_of_three_bins() -> None:
     """Two decisions at 0.9 of which one is right, one at 0.55 that is, one at 0.05 that is not."""
     decisions = [(0.9, True), (0.9, False), (0.55, True), (0.05, False)]
