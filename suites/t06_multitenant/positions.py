@@ -9,9 +9,6 @@ from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
 
-import httpx
-from _helpers.client import User
-
 Schema = dict[str, Any]
 Trail = tuple[str | int, ...]
 Value = str | int
@@ -57,10 +54,11 @@ class Document:
         """All places that can hold a text or a whole number, in the document's order."""
         return [position for path, item in self._document["paths"].items() for position in self._of_path(path, item)]
 
-    def ask(self, user: User, position: Position, value: Value, usual: Mapping[str, Value]) -> httpx.Response:
-        """Ask for an operation with `value` in a position and in the others what is usual, by their names.
+    def request(self, position: Position, value: Value, usual: Mapping[str, Value]) -> tuple[str, str, Schema]:
+        """A request with `value` in a position and in the others what is usual, by their names.
 
-        Raises RuntimeError for a required text with a pattern of which nothing usual is known.
+        Gives the method, the path and further arguments as httpx takes them. Raises RuntimeError for a required text
+        with a pattern of which nothing usual is known.
         """
         arguments: dict[str, dict[str, str]] = {"path": {}, "query": {}, "header": {}}
         for parameter in position.definition.get("parameters", []):
@@ -70,13 +68,10 @@ class Document:
                 arguments[parameter["in"]][parameter["name"]] = str(given)
         body = _body(position.definition)
         trail = position.trail if position.place == "body" else None
-        return user.request(
-            position.method.upper(),
-            position.path.format_map(arguments["path"]),
-            params=arguments["query"],
-            headers=arguments["header"],
-            **({} if body is None else {"json": self._fill(body, "", trail, value, usual)}),
-        )
+        sent: Schema = {"params": arguments["query"], "headers": arguments["header"]}
+        if body is not None:
+            sent["json"] = self._fill(body, "", trail, value, usual)
+        return position.method.upper(), position.path.format_map(arguments["path"]), sent
 
     def _of_path(self, path: str, item: Schema) -> Iterator[Position]:
         for method, definition in item.items():

@@ -71,7 +71,8 @@ class Prober:
         """Status and code of the answer to a name in a position. Fails if the answer tells something of another."""
         self.asked += 1
         usual = {**self._own.names, **USUAL, "idempotency-key": f"probe-{self.asked}"}
-        answer = self._document.ask(self._own.alice, position, name, usual)
+        method, path, sent = self._document.request(position, name, usual)
+        answer = self._own.alice.request(method, path, **sent)
         check(answer.status_code < 500, Property.NO_SERVER_ERROR, f"{position.where} gave {answer.status_code}")
         self.look(f"the answer to {position.where}", f"{answer.headers} {answer.text}")
         if answer.status_code == 202:

@@ -68,7 +68,10 @@ def _uses(ops: psycopg.Connection) -> tuple[int, int]:
 
 @pytest.fixture(scope="module")
 def small(platform: Platform, ops: psycopg.Connection) -> Iterator[Shelf]:
-    """A tenant that has 2 % of all passages, a tenth of them with readers of their own."""
+    """A tenant that has 2 % of all passages, a tenth of them with readers of their own.
+
+    Raises RuntimeError if the platform has not stored them.
+    """
     chance = random.Random(f"{platform.target.seed}/shelf")
     (others,) = ops.execute("SELECT count(*) FROM bazaar.chunks").fetchone() or (0,)
     count = max(shelf.LEAST, math.ceil(others * shelf.SHARE / (1 - shelf.SHARE)))
@@ -81,7 +84,10 @@ def small(platform: Platform, ops: psycopg.Connection) -> Iterator[Shelf]:
     users = [{"name": name, "scopes": SCOPES, "groups": groups} for name, groups in PEOPLE.items()]
     with platform.open_tenant(seed=chance.getrandbits(32), users=users) as made:
         shelf.store(made.users["alice"], documents)
-        yield Shelf(made, shelf.passages(ops, made.tenant_id), listed, count / (others + count))
+        passages = shelf.passages(ops, made.tenant_id)
+        if len(passages) != count:
+            raise RuntimeError(f"{len(passages)} passages of {count} documents of one each: nothing to search in")
+        yield Shelf(made, passages, listed, count / (others + count))
 
 
 def test_small_tenant_is_given_its_nearest_passages(
