@@ -43,6 +43,8 @@ def _guest(platform: Platform, stack: ExitStack, word: str) -> Tenant:
         done = made.users["alice"].request("POST", path, json=body, headers={"Idempotency-Key": "first"})
         if done.status_code != expected:
             raise RuntimeError(f"POST {path} gave {done.status_code}, expected {expected}: no guest to test with")
+    if not platform.database.rows("documents", made.tenant_id):
+        raise RuntimeError("a document that was stored has no row: no guest to test with")
     return made
 
 

@@ -3,17 +3,34 @@
 import random
 import time
 from collections import Counter
+from typing import Any
 
 import pytest
 from _fixtures.evidence import Evidence
-from _fixtures.shops import PRODUCTS, Platform
+from _fixtures.shops import PRODUCTS, Platform, Tenant
 from _fixtures.tenants import MakeTenant
 from _helpers.properties import Property, check
 from _helpers.replicas import replicas
 from t06_multitenant.raw import Crowd, Request, crowd
 
 LIMIT, RUSH, WINDOW = 100, 1000, 3600
-USERS = [{"name": name, "scopes": ["leads:write", "usage:read", "orders:read"]} for name in ("alice", "bob")]
+USERS: list[dict[str, Any]] = [
+    {"name": name, "scopes": ["leads:write", "usage:read", "orders:read"]} for name in ("alice", "bob")
+]
+
+
+@pytest.fixture
+def granted(tenant: MakeTenant, platform: Platform) -> MakeTenant:
+    """Make tenants as the fixture `tenant` does. Raises RuntimeError if a tenant's quota is not in its row."""
+
+    def make(limit: int, users: list[dict[str, Any]]) -> Tenant:
+        made = tenant(quota={"limit": limit, "window": WINDOW}, users=users)
+        told = [row["quota_limit"] for row in platform.database.rows("tenants", made.tenant_id)]
+        if told != [limit]:
+            raise RuntimeError(f"the quota of a new tenant is {told} in its row, expected {[limit]}")
+        return made
+
+    return make
 
 
 def _said(sent: Crowd) -> Counter[int]:
@@ -24,9 +41,9 @@ def _said(sent: Crowd) -> Counter[int]:
     return said
 
 
-def test_rush_on_a_quota(platform: Platform, tenant: MakeTenant, seeded: random.Random, evidence: Evidence) -> None:
+def test_rush_on_a_quota(platform: Platform, granted: MakeTenant, seeded: random.Random, evidence: Evidence) -> None:
     """Of 1,000 requests at once, at all gateways, a quota of 100 an hour admits 100: so many rows are there."""
-    made = tenant(quota={"limit": LIMIT, "window": WINDOW}, users=USERS)
+    made = granted(LIMIT, USERS)
     gateways = replicas("gateway")
     requests = [
         Request(
@@ -53,10 +70,10 @@ def test_rush_on_a_quota(platform: Platform, tenant: MakeTenant, seeded: random.
     evidence("in-flight", min(sent.most[gateway] for gateway in gateways))
 
 
-def test_quota_of_one_tenant_is_not_anothers(tenant: MakeTenant, seeded: random.Random, evidence: Evidence) -> None:
+def test_quota_of_one_tenant_is_not_anothers(granted: MakeTenant, seeded: random.Random, evidence: Evidence) -> None:
     """While one tenant's quota is used up, another's with the same seed and names is whole."""
     limit = seeded.randint(20, 40)
-    one, other = (tenant(quota={"limit": limit, "window": WINDOW}, users=USERS) for _ in range(2))
+    one, other = (granted(limit, USERS) for _ in range(2))
     gateways = replicas("gateway")
     greedy = [Request(seeded.choice(gateways), one.users["alice"].key, "GET", "/v1/orders") for _ in range(3 * limit)]
     modest = [Request(seeded.choice(gateways), other.users["alice"].key, "GET", "/v1/orders") for _ in range(limit)]
@@ -71,9 +88,9 @@ def test_quota_of_one_tenant_is_not_anothers(tenant: MakeTenant, seeded: random.
     evidence("rushed", len(both))
 
 
-def test_usage_tells_what_the_quota_has_counted(tenant: MakeTenant, seeded: random.Random) -> None:
+def test_usage_tells_what_the_quota_has_counted(granted: MakeTenant, seeded: random.Random) -> None:
     """Every request of the tenant's users is counted once, the question itself too."""
-    made = tenant(quota={"limit": LIMIT, "window": WINDOW}, users=USERS)
+    made = granted(LIMIT, USERS)
     users, count = list(made.users.values()), seeded.randint(10, 30)
     requests = [Request(replicas("gateway")[0], seeded.choice(users).key, "GET", "/v1/orders") for _ in range(count)]
     crowd(requests, count)
@@ -82,12 +99,12 @@ def test_usage_tells_what_the_quota_has_counted(tenant: MakeTenant, seeded: rand
 
 
 def test_rate_is_one_for_all_gateways_and_takes_no_quota(
-    tenant: MakeTenant, seeded: random.Random, evidence: Evidence
+    granted: MakeTenant, seeded: random.Random, evidence: Evidence
 ) -> None:
     """A key's rate holds at all gateways together, and what it refuses does not count for the quota."""
     rate, count = seeded.randint(5, 9), 100
     users = [{**USERS[0], "per_second": rate}, USERS[1]]
-    made = tenant(quota={"limit": LIMIT, "window": WINDOW}, users=users)
+    made = granted(LIMIT, users)
     gateways, key = replicas("gateway"), made.users["alice"].key
     started = time.monotonic()
     sent = crowd([Request(gateways[n % len(gateways)], key, "GET", "/v1/orders") for n in range(count)], count)
