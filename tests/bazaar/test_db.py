@@ -7,7 +7,6 @@ import psycopg
 import pytest
 from loopback import Platform
 from pydantic import SecretStr
-from sqlalchemy.exc import DBAPIError
 
 from bazaar.db import Database
 
@@ -44,7 +43,7 @@ def test_a_transaction_that_was_cut_fails_and_the_next_does_not(bazaar: Platform
             await transaction.row("ping")
 
     async def use() -> None:
-        with pytest.raises(DBAPIError):
+        with pytest.raises(psycopg.OperationalError):
             await cut()
         async with db.tenant(NOBODY) as transaction:
             assert await transaction.row("ping") is None

@@ -13,7 +13,7 @@ from typing import Annotated, Literal
 from uuid import uuid4
 
 import nats.js.errors
-import sqlalchemy.exc
+import psycopg
 from fastapi import APIRouter, Depends, FastAPI, Path, Query
 from nats.aio.client import Client
 from nats.aio.msg import Msg
@@ -128,7 +128,7 @@ class Handler:
                     subject = (dead.subject or "").removeprefix("dlq.")
                     if await outbox.enqueue(transaction, subject, message_id, task.model_dump(mode="json")):
                         await transaction.run("reopen_episode", episode_id=task.episode_id)
-            except sqlalchemy.exc.IntegrityError as error:
+            except psycopg.IntegrityError as error:
                 raise Problem("conversation-busy", "the conversation has gone on; try again when it rests") from error
         if once:
             await self._delete(DLQ, sequence)

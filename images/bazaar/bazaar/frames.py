@@ -6,15 +6,15 @@ an interrupted step published comes again with the same numbers and the same con
 
 import asyncio
 from types import TracebackType
-from typing import Any, Literal, Self
+from typing import Literal, Self
 from uuid import UUID
 
 from nats.js import JetStreamContext
 from nats.js.api import PubAck
 from nats.js.errors import NotFoundError
 from prometheus_client import Counter
-from sqlalchemy import Row
 
+from bazaar.db import Row
 from bazaar.faults import fault
 from bazaar.safety.pii import Redactor
 from bazaar.streams import EVENTS, Frame, event_subject
@@ -85,7 +85,7 @@ async def last_frame(js: JetStreamContext, tenant_id: UUID, conversation: int) -
     return Frame.model_validate_json(last.data or b"").seq
 
 
-async def publish_end(js: JetStreamContext, tenant_id: UUID, ended: Row[Any]) -> None:
+async def publish_end(js: JetStreamContext, tenant_id: UUID, ended: Row) -> None:
     """Publish the last frames of an episode that has ended, a row of `load_episode`; again does no harm."""
     before = ended.last_frame - (2 if ended.state == "done" else 1)
     async with Frames(js, tenant_id, ended.conversation, ended.episode_id, before) as frames:

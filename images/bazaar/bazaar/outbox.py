@@ -8,16 +8,14 @@ import asyncio
 import json
 import logging
 from collections.abc import Mapping
-from typing import Any
 
 import nats.errors
-import sqlalchemy.exc
+import psycopg
 from nats.js import JetStreamContext
 from opentelemetry.trace import SpanKind
-from sqlalchemy import Row
 
 from bazaar import tracing
-from bazaar.db import Database, Transaction
+from bazaar.db import Database, Row, Transaction
 from bazaar.faults import fault
 from bazaar.streams import task_subject
 
@@ -64,7 +62,7 @@ class Relay:
             try:
                 while await self._publish_batch():
                     pass
-            except (nats.errors.Error, sqlalchemy.exc.DBAPIError, TimeoutError) as error:
+            except (nats.errors.Error, psycopg.Error, TimeoutError) as error:
                 LOG.warning("the outbox waits: %r", error)
                 await asyncio.sleep(SWEEP_SECONDS)
 
@@ -77,7 +75,7 @@ class Relay:
                 await transaction.run("mark_published", outbox_ids=[row.outbox_id for row in rows])
         return len(rows) == BATCH
 
-    async def _publish(self, row: Row[Any]) -> None:
+    async def _publish(self, row: Row) -> None:
         with tracing.continued(row.headers), tracing.span("tasks send", SpanKind.PRODUCER):
             trace = tracing.headers() if fault("traceparent_dropped") is None else {}
             headers = trace | {"Nats-Msg-Id": row.message_id}

@@ -11,6 +11,7 @@ from typing import Any
 
 import httpx
 import nats.errors
+import psycopg
 import redis.exceptions
 import sqlalchemy.exc
 from fastapi import FastAPI, Request, Response
@@ -48,8 +49,8 @@ _METHODS = ("DELETE", "GET", "HEAD", "PATCH", "POST", "PUT")
 _FIELD = re.compile(r"[A-Za-z_-]+")
 _CODES = {status: code for code, status in reversed(PROBLEMS.items())}
 _BACKEND_DOWN: tuple[type[Exception], ...] = (
-    sqlalchemy.exc.OperationalError,
-    sqlalchemy.exc.InterfaceError,
+    psycopg.OperationalError,
+    psycopg.InterfaceError,
     sqlalchemy.exc.TimeoutError,
     redis.exceptions.RedisError,
     nats.errors.Error,

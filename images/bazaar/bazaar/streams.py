@@ -12,6 +12,7 @@ from uuid import UUID
 
 import nats
 import nats.errors
+import psycopg
 import sqlalchemy.exc
 from nats.aio.client import Client
 from nats.aio.msg import Msg
@@ -171,7 +172,7 @@ async def consume(
                         await handle(message)
             finally:
                 await subscription.unsubscribe()
-        except (nats.errors.Error, sqlalchemy.exc.DBAPIError, sqlalchemy.exc.TimeoutError, TimeoutError) as error:
+        except (nats.errors.Error, psycopg.Error, sqlalchemy.exc.TimeoutError, TimeoutError) as error:
             LOG.warning("a message waits for its next delivery: %r", error)
             await asyncio.sleep(1.0)
 

@@ -7,15 +7,13 @@ to repeat because its effects have keys. The row that ends a step and the one th
 import json
 import logging
 from collections.abc import Sequence
-from typing import Any
 from uuid import UUID
 
 from nats.js import JetStreamContext
 from prometheus_client import Counter
-from sqlalchemy import Row
 
 from bazaar import tracing
-from bazaar.db import Database, Transaction
+from bazaar.db import Database, Row, Transaction
 from bazaar.faults import fault
 from bazaar.frames import EPISODES, Frames, last_frame, publish_end
 from bazaar.orchestrator import steps
@@ -77,11 +75,11 @@ class Machine:
             rows = {s.step: s for s in await transaction.rows("load_steps", episode_id=episode_id)}
         outputs, step, done = {name: s.output for name, s in rows.items()}, FIRST, []
         while step != DONE:
-            done.append(Step.model_validate(rows[step]._mapping))
+            done.append(Step.model_validate(rows[step]._asdict()))
             step = steps.following(step, outputs)
         return Record(inputs=inputs, state=state_before(inputs), steps=done)
 
-    async def _run(self, episode: Episode, done: Sequence[Row[Any]], frames: Frames) -> None:
+    async def _run(self, episode: Episode, done: Sequence[Row], frames: Frames) -> None:
         if not done:
             await frames.publish("started")
         outputs: Outputs = {row.step: row.output for row in done}
@@ -152,7 +150,7 @@ class Machine:
         EPISODES.labels("done").inc()
 
 
-async def _load(transaction: Transaction, tenant_id: UUID, row: Row[Any], delivery: int) -> Episode:
+async def _load(transaction: Transaction, tenant_id: UUID, row: Row, delivery: int) -> Episode:
     """An episode as its steps see it, from a row of `load_episode`."""
     history = await transaction.rows("load_history", conversation=row.conversation, episode_id=row.episode_id)
     return Episode(

@@ -72,4 +72,4 @@ class Live:
             products = await transaction.rows("list_products")
             hits = await retrieval.search(transaction, episode.user_id, episode.topic, PASSAGES)
         documents = [{"document_id": hit.document_id, "title": hit.title, "body": hit.text} for hit in hits]
-        return {"documents": documents, "products": [dict(p._mapping) for p in products]}
+        return {"documents": documents, "products": [p._asdict() for p in products]}

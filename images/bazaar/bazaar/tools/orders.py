@@ -3,12 +3,11 @@
 Money that is owed is a receivable, money that came is cash; a cancelled order leaves every account as it was before.
 """
 
-from typing import Annotated, Any
+from typing import Annotated
 
 from pydantic import Field
-from sqlalchemy import Row
 
-from bazaar.db import Transaction
+from bazaar.db import Row, Transaction
 from bazaar.faults import fault
 from bazaar.toolcalls import Call
 from bazaar.tools.effects import Arguments, Done, Refused, next_number
@@ -140,10 +139,10 @@ async def track(transaction: Transaction, call: Call, which: OneOrder) -> Done:
         found = await transaction.row("find_order_of_others", order_number=own) or found
     if found is None:
         raise Refused("no-such-order")
-    return Done({"ok": True, **found._mapping})
+    return Done({"ok": True, **found._asdict()})
 
 
-async def _locked(transaction: Transaction, call: Call, which: OneOrder) -> Row[Any]:
+async def _locked(transaction: Transaction, call: Call, which: OneOrder) -> Row:
     order = await transaction.row("lock_order", user_id=call.user_id, order_number=which.order_number)
     if order is None:
         raise Refused("no-such-order")

@@ -1,11 +1,10 @@
 """What a shop does around its orders: leads, notifications and hand-offs to people."""
 
-from typing import Annotated, Any
+from typing import Annotated
 
 from pydantic import Field
-from sqlalchemy import Row
 
-from bazaar.db import Transaction
+from bazaar.db import Row, Transaction
 from bazaar.toolcalls import Call
 from bazaar.tools import orders
 from bazaar.tools.effects import Arguments, Done, Refused, next_number
@@ -86,7 +85,7 @@ async def hand_off(transaction: Transaction, call: Call, request: HandOff) -> Do
     return Done({"ok": True, "handed_off": True})
 
 
-async def _locked(transaction: Transaction, call: Call, which: OneLead, stage: str) -> Row[Any]:
+async def _locked(transaction: Transaction, call: Call, which: OneLead, stage: str) -> Row:
     lead = await transaction.row("lock_lead", user_id=call.user_id, lead_number=which.lead_number)
     if lead is None:
         raise Refused("no-such-lead")

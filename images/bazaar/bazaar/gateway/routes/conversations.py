@@ -19,7 +19,7 @@ async def list_conversations(
     """The caller's own conversations, oldest first."""
     async with servers.db.tenant(principal.tenant_id) as transaction:
         rows = await transaction.rows("list_conversations", user_id=principal.user_id, **page.model_dump())
-    found = [api.ConversationOut(**row._mapping) for row in rows]
+    found = [api.ConversationOut(**row._asdict()) for row in rows]
     return api.ConversationsOut(conversations=found, next=found[-1].conversation if len(found) == page.limit else None)
 
 
@@ -31,5 +31,5 @@ async def list_messages(
     async with servers.db.tenant(principal.tenant_id) as transaction:
         await require_conversation(transaction, principal, conversation)
         rows = await transaction.rows("list_messages", conversation=conversation, **page.model_dump())
-    found = [api.SaidOut(**row._mapping) for row in rows]
+    found = [api.SaidOut(**row._asdict()) for row in rows]
     return api.SaidsOut(messages=found, next=found[-1].ordinal if len(found) == page.limit else None)

@@ -39,7 +39,7 @@ async def _episode(servers: Connections, principal: Principal, episode_id: UUID)
         row = await transaction.row("find_episode", user_id=principal.user_id, episode_id=episode_id)
     if row is None:
         raise Problem("not-found", "you have no such episode")
-    return api.EpisodeOut(**row._mapping)
+    return api.EpisodeOut(**row._asdict())
 
 
 async def _ended_episode(

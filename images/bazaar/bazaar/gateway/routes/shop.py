@@ -40,7 +40,7 @@ async def list_orders(servers: Servers, principal: Reader) -> shop.OrdersOut:
         if fault("query_per_row") is not None:
             for row in rows:
                 await transaction.row("find_order", user_id=principal.user_id, order_number=row.order_number)
-    return shop.OrdersOut(orders=[shop.OrderOut(**row._mapping) for row in rows])
+    return shop.OrdersOut(orders=[shop.OrderOut(**row._asdict()) for row in rows])
 
 
 @ROUTER.get("/orders/{order_number:resource}")
@@ -99,14 +99,14 @@ async def list_leads(servers: Servers, principal: Annotated[Principal, Depends(c
     """The caller's own leads, at most 100."""
     async with servers.db.tenant(principal.tenant_id) as transaction:
         rows = await transaction.rows("list_leads", user_id=principal.user_id)
-    return shop.LeadsOut(leads=[shop.LeadOut(**row._mapping) for row in rows])
+    return shop.LeadsOut(leads=[shop.LeadOut(**row._asdict()) for row in rows])
 
 
 async def _order(transaction: Transaction, principal: Principal, order_number: str) -> shop.OrderOut:
     row = await transaction.row("find_order", user_id=principal.user_id, order_number=order_number)
     if row is None:
         raise Problem("not-found", "you have no such order")
-    return shop.OrderOut(**row._mapping)
+    return shop.OrderOut(**row._asdict())
 
 
 async def _changed(

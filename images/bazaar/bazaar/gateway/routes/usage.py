@@ -17,4 +17,4 @@ async def get_usage(servers: Servers, principal: Annotated[Principal, Depends(ca
     async with servers.db.tenant(principal.tenant_id) as transaction:
         row = await transaction.row("sum_usage")
     assert row is not None, "a sum has a row"
-    return shop.UsageOut(**row._mapping, requests=await servers.quota.used(principal))
+    return shop.UsageOut(**row._asdict(), requests=await servers.quota.used(principal))
