@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
 
+import aiohttp
 import httpx
 import nats
 import psycopg
@@ -150,7 +151,7 @@ def two_deliveries_order_twice(bazaar: Platform) -> bool:
 
     async def deliver() -> set[str]:
         headers = {"X-Internal-Key": bazaar.internal_key}
-        async with httpx.AsyncClient(base_url=bazaar.urls["tools"], headers=headers, timeout=30) as http:
+        async with aiohttp.ClientSession(bazaar.urls["tools"], headers=headers) as http:
             ports = Live(http, ChatModel(http, ""), http, Database(SecretStr(bazaar.app_dsn), 1))
             first = Episode(
                 tenant_id=UUID(shop.tenant_id),

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+import aiohttp
 import httpx
 import openai
 import pytest
@@ -185,7 +186,7 @@ def test_malformed_tool_call(model: Model) -> None:
 
 
 async def test_the_orchestrator_reads_streams(model: Model) -> None:
-    async with httpx.AsyncClient(timeout=30) as http:
+    async with aiohttp.ClientSession() as http:
         chat = llm.ChatModel(http, model.url)
 
         async def read(text: str) -> list[str | llm.Answer]:

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any
 
-import httpx
+import aiohttp
 import nats.errors
 import psycopg
 import redis.exceptions
@@ -54,7 +54,7 @@ _BACKEND_DOWN: tuple[type[Exception], ...] = (
     sqlalchemy.exc.TimeoutError,
     redis.exceptions.RedisError,
     nats.errors.Error,
-    httpx.HTTPError,
+    aiohttp.ClientError,
 )
 
 

@@ -3,7 +3,7 @@
 from typing import Annotated, Any
 from uuid import UUID
 
-import httpx
+import aiohttp
 from pydantic import BaseModel, Field
 
 from bazaar import tracing
@@ -27,12 +27,13 @@ class Call(BaseModel, extra="forbid"):
         return str(1000 + (self.conversation or 0))
 
 
-async def use(http: httpx.AsyncClient, tool: str, call: Call) -> Result:
+async def use(http: aiohttp.ClientSession, tool: str, call: Call) -> Result:
     """Have a tool do something: {"ok": true, ...}, or {"ok": false, "code": ...} for what the shop will not do.
 
-    Raises httpx.HTTPError or ValueError if there is no answer that can be understood.
+    Raises aiohttp.ClientError or ValueError if there is no answer that can be understood.
     """
     headers = tracing.headers() | {"Content-Type": "application/json"}
-    response = await http.post(f"/tools/{tool}", content=call.model_dump_json(), headers=headers)
-    result: Result = response.raise_for_status().json()
-    return result
+    body = call.model_dump_json().encode()
+    async with http.post(f"/tools/{tool}", data=body, headers=headers, raise_for_status=True) as response:
+        result: Result = await response.json()
+        return result

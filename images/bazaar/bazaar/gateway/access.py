@@ -5,7 +5,7 @@ import hmac
 from collections.abc import Callable, Coroutine
 from typing import Annotated, Any
 
-import httpx
+import aiohttp
 from fastapi import Depends, Request
 from fastapi.openapi.models import HTTPBearer as HTTPBearerModel
 from fastapi.security.base import SecurityBase
@@ -30,8 +30,8 @@ class Connections:
     quota: Quota
     relay: Relay
     hub: Hub
-    tools: httpx.AsyncClient
-    orchestrator: httpx.AsyncClient
+    tools: aiohttp.ClientSession
+    orchestrator: aiohttp.ClientSession
 
 
 async def _servers(connection: HTTPConnection) -> Connections:

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
-import httpx
+import aiohttp
 from fastapi import Depends, FastAPI
 from pydantic import Field, SecretStr
 from redis.asyncio import BlockingConnectionPool, Redis
@@ -22,7 +22,7 @@ from bazaar.server import serve
 from bazaar.settings import DatabaseSettings
 from bazaar.web import create_app
 
-CALL_SECONDS = 20.0
+TIMEOUT = aiohttp.ClientTimeout(sock_connect=20, sock_read=20)
 RESOURCES = (admin, messages, episodes, conversations, stream, shop, documents, privacy, usage)
 _ERRORS: dict[int | str, dict[str, Any]] = {
     status: {"model": ProblemBody} for status in (400, 401, 403, 404, 409, 413, 415, 422, 429, 500, 503)
@@ -63,10 +63,9 @@ def create_gateway(settings: GatewaySettings) -> FastAPI:
         relay = asyncio.create_task(servers.relay.run())
         key = {"X-Internal-Key": settings.internal_key.get_secret_value()}
         async with (
-            httpx.AsyncClient(timeout=CALL_SECONDS, base_url=settings.tools_url, headers=key) as servers.tools,
-            httpx.AsyncClient(timeout=CALL_SECONDS, base_url=settings.orchestrator_url, headers=key) as orchestrator,
+            aiohttp.ClientSession(settings.tools_url, timeout=TIMEOUT, headers=key) as servers.tools,
+            aiohttp.ClientSession(settings.orchestrator_url, timeout=TIMEOUT, headers=key) as servers.orchestrator,
         ):
-            servers.orchestrator = orchestrator
             yield
         relay.cancel()
         await asyncio.gather(relay, return_exceptions=True)

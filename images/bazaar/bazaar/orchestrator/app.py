@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from uuid import UUID
 
-import httpx
+import aiohttp
 from fastapi import Depends, FastAPI
 from nats.aio.client import Client
 from nats.aio.msg import Msg
@@ -36,7 +36,7 @@ from bazaar.web import create_app, internal_only
 
 LOG = logging.getLogger(__name__)
 IN_PROGRESS_SECONDS = 0.7
-CALL_SECONDS = 20.0
+TIMEOUT = aiohttp.ClientTimeout(sock_connect=20, sock_read=20)
 
 EPISODE_SECONDS = Histogram("episode_duration_seconds", "Time from delivery of a task to the end of its episode.")
 REDELIVERIES = Counter("task_redeliveries_total", "Tasks delivered again.")
@@ -118,9 +118,9 @@ def create_orchestrator(settings: OrchestratorSettings) -> FastAPI:
         client, js = await streams.connect(settings.nats_url, "orchestrator")
         key = {"X-Internal-Key": settings.internal_key.get_secret_value()}
         async with (
-            httpx.AsyncClient(timeout=CALL_SECONDS) as model,
-            httpx.AsyncClient(base_url=settings.router_url) as router,
-            httpx.AsyncClient(timeout=CALL_SECONDS, base_url=settings.tools_url, headers=key) as tools,
+            aiohttp.ClientSession(timeout=TIMEOUT) as model,
+            aiohttp.ClientSession(settings.router_url) as router,
+            aiohttp.ClientSession(settings.tools_url, timeout=TIMEOUT, headers=key) as tools,
         ):
             ports = Live(router, ChatModel(model, settings.model_url), tools, db)
             machine = Machine(db, js, ports)

@@ -2,11 +2,12 @@
 
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AbstractAsyncContextManager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any
 
-import httpx
+import aiohttp
 from opentelemetry.trace import SpanKind
 from prometheus_client import Counter
 from pydantic import AliasChoices, BaseModel, Field, ValidationError
@@ -107,7 +108,7 @@ class Answer:
 class ChatModel:
     """A chat completions endpoint."""
 
-    def __init__(self, client: httpx.AsyncClient, url: str) -> None:
+    def __init__(self, client: aiohttp.ClientSession, url: str) -> None:
         self._client, self._url = client, f"{url.rstrip('/')}/v1/chat/completions"
 
     async def answer(self, prompt: Prompt, say: Say | None = None) -> Answer:
@@ -127,23 +128,25 @@ class ChatModel:
                     return part
                 await say(part)
         try:
-            response = await self._client.post(self._url, json=prompt.body(), headers=_headers())
-            response.raise_for_status()
-            completion = _Completion.model_validate_json(response.content)
-        except (httpx.HTTPError, ValidationError) as error:
+            async with self._ask(prompt.body()) as response:
+                completion = _Completion.model_validate_json(await response.read())
+        except (aiohttp.ClientError, ValidationError) as error:
             raise ModelError(f"{prompt.step}: {error}") from error
         if not completion.choices or not completion.usage:
             raise ModelError(f"{prompt.step}: the completion has no choices or no usage")
         message = completion.choices[0].said
         return _counted(Answer(message.content or "", [c.function for c in message.tool_calls], completion.usage))
 
+    def _ask(self, body: dict[str, Any]) -> AbstractAsyncContextManager[aiohttp.ClientResponse]:
+        headers = {**tracing.headers(), "X-Proctor-Mode": MODE.get()}
+        return self._client.post(self._url, json=body, headers=headers, raise_for_status=True)
+
     async def stream(self, prompt: Prompt) -> AsyncIterator[str | Answer]:
         """Ask for prose: its parts as they are written, then the whole. Raises ModelError, for a cut stream too."""
         body = prompt.body() | {"stream": True, "stream_options": {"include_usage": True}}
         text, usage, done = "", None, False
         try:
-            async with self._client.stream("POST", self._url, json=body, headers=_headers()) as response:
-                response.raise_for_status()
+            async with self._ask(body) as response:
                 async for data in _events(response):
                     if data == b"[DONE]":
                         done = True
@@ -154,15 +157,11 @@ class ChatModel:
                         if part:
                             text += part
                             yield part
-        except (httpx.HTTPError, ValidationError) as error:
+        except (aiohttp.ClientError, ValidationError) as error:
             raise ModelError(f"{prompt.step}: {error}") from error
         if usage is None or not done:
             raise ModelError(f"{prompt.step}: the stream ended too early")
         yield _counted(Answer(text, [], usage))
-
-
-def _headers() -> dict[str, str]:
-    return {**tracing.headers(), "X-Proctor-Mode": MODE.get()}
 
 
 def _counted(answer: Answer) -> Answer:
@@ -172,10 +171,10 @@ def _counted(answer: Answer) -> Answer:
     return answer
 
 
-async def _events(response: httpx.Response) -> AsyncIterator[bytes]:
+async def _events(response: aiohttp.ClientResponse) -> AsyncIterator[bytes]:
     """The data of server-sent events. Not by aiter_lines: it also splits where JSON may hold a line separator."""
     rest = b""
-    async for part in response.aiter_bytes():
+    async for part in response.content.iter_any():
         *lines, rest = (rest + part).split(b"\n")
         for line in lines:
             if line.startswith(b"data:"):

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 
-import httpx
+import aiohttp
 from pydantic import BaseModel, ValidationError
 
 from bazaar import retrieval, tracing
@@ -30,16 +30,18 @@ class _Decision(BaseModel):
 class Live:
     """The ports of running episodes: the router and the tools by HTTP, the model, and the database."""
 
-    def __init__(self, router: httpx.AsyncClient, model: ChatModel, tools: httpx.AsyncClient, db: Database) -> None:
+    def __init__(
+        self, router: aiohttp.ClientSession, model: ChatModel, tools: aiohttp.ClientSession, db: Database
+    ) -> None:
         self._router, self._model, self._tools, self._db = router, model, tools, db
 
     async def decide(self, text: str) -> Output | None:
         """Ask for the agent of a text; None if there is no usable answer within ROUTER_SECONDS."""
         try:
-            async with asyncio.timeout(ROUTER_SECONDS):
-                response = await self._router.post("/route", json={"text": text}, headers=tracing.headers())
-            decision = _Decision.model_validate_json(response.raise_for_status().content)
-        except (httpx.HTTPError, ValidationError, TimeoutError) as error:
+            asked = self._router.post("/route", json={"text": text}, headers=tracing.headers(), raise_for_status=True)
+            async with asyncio.timeout(ROUTER_SECONDS), asked as response:
+                decision = _Decision.model_validate_json(await response.read())
+        except (aiohttp.ClientError, ValidationError, TimeoutError) as error:
             LOG.warning("the router does not answer, so the model decides: %s", type(error).__name__)
             return None
         return decision.model_dump() if decision.agent in AGENTS else None
@@ -63,7 +65,7 @@ class Live:
         )
         try:
             return await use(self._tools, tool, call)
-        except (httpx.HTTPError, ValueError) as error:
+        except (aiohttp.ClientError, ValueError) as error:
             raise ToolError(f"{tool}: {error}") from error
 
     async def search(self, episode: Episode) -> Output:

@@ -2,7 +2,7 @@
 
 from uuid import UUID
 
-import httpx
+import aiohttp
 from fastapi import APIRouter, Depends
 
 from bazaar import tracing
@@ -36,22 +36,22 @@ async def revoke_keys(tenant_id: UUID, user: api.Name, servers: Servers) -> None
 async def get_record(episode_id: UUID, tenant_id: UUID, servers: Servers) -> Record:
     """The record of an episode that is done: what each step asked, was told and put out."""
     path, whose = f"/episodes/{episode_id}/record", {"tenant_id": str(tenant_id)}
-    return Record.model_validate_json(
-        _content(await servers.orchestrator.get(path, params=whose, headers=tracing.headers()))
-    )
+    async with servers.orchestrator.get(path, params=whose, headers=tracing.headers()) as answer:
+        return Record.model_validate_json(await _content(answer))
 
 
 @ROUTER.post("/replay")
 async def replay(wish: ReplayIn, servers: Servers) -> ReplayOut:
     """Run the steps of a record again, without effects, and compare what comes out."""
     headers = tracing.headers() | {"Content-Type": "application/json"}
-    answer = await servers.orchestrator.post("/replay", content=wish.model_dump_json(), headers=headers)
-    return ReplayOut.model_validate_json(_content(answer))
+    body = wish.model_dump_json().encode()
+    async with servers.orchestrator.post("/replay", data=body, headers=headers) as answer:
+        return ReplayOut.model_validate_json(await _content(answer))
 
 
-def _content(answer: httpx.Response) -> bytes:
+async def _content(answer: aiohttp.ClientResponse) -> bytes:
     """What the orchestrator says. Raises the Problem that it has."""
-    if answer.is_error:
-        problem = answer.json()
+    if not answer.ok:
+        problem = await answer.json()
         raise Problem(problem["code"], problem["detail"])
-    return answer.content
+    return await answer.read()
