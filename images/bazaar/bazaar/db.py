@@ -86,7 +86,7 @@ class Database:
     def __init__(self, dsn: SecretStr, pool_size: int) -> None:
         url = dsn.get_secret_value().replace("postgresql://", _DRIVER, 1)
         self._pool_size = pool_size
-        self._engine = create_async_engine(url, pool_size=pool_size, max_overflow=0, pool_use_lifo=True)
+        self._engine = create_async_engine(url, pool_size=pool_size, max_overflow=0)
 
     @asynccontextmanager
     async def tenant(self, tenant_id: UUID) -> AsyncIterator[Transaction]:

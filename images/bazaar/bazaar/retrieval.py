@@ -83,7 +83,7 @@ async def search(transaction: Transaction, user_id: str, text: str, limit: int) 
     if readable.chunks == FEW:
         statement = "nearest_chunks"
         order = "relaxed_order" if fault("retrieval_no_iterative_scan") is None else "off"
-        await transaction.row("tune_search", iterative_scan=order)
+        await transaction.rows("tune_search", iterative_scan=order)
     rows = await transaction.rows(statement, embedding=embed(text), names=readable.names, limit=limit)
     rows.sort(key=lambda row: (row.distance, row.document_id, row.chunk))
     return [

@@ -32,9 +32,10 @@ FROM me;
 -- Without iterative scan the index gives its nearest rows of all tenants, and few or none of them pass the filter.
 -- relaxed_order finds more than strict_order for the same work. A tenant of which there are no statistics yet looks
 -- small to the planner; what it would choose then is a sort.
-SELECT set_config('hnsw.iterative_scan', :iterative_scan, true), set_config('hnsw.ef_search', '100', true),
-       set_config('hnsw.max_scan_tuples', '60000', true), set_config('hnsw.scan_mem_multiplier', '4', true),
-       set_config('enable_sort', 'off', true);
+SELECT set_config(name, value, true) FROM (VALUES
+  ('hnsw.iterative_scan', cast(:iterative_scan AS text)), ('hnsw.ef_search', '100'), ('hnsw.max_scan_tuples', '60000'),
+  ('hnsw.scan_mem_multiplier', '4'), ('enable_sort', 'off')
+) AS setting (name, value);
 
 -- name: nearest_chunks
 WITH nearest AS MATERIALIZED (
