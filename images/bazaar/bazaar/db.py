@@ -7,6 +7,7 @@ SQLAlchemy keeps the pool and writes each statement in the driver's form once, a
 the driver: a row that SQLAlchemy hands through costs twice the CPU, and a message of a customer asks forty times.
 """
 
+import asyncio
 import re
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -146,3 +147,4 @@ class Database:
 async def _give_back(lent: PoolProxiedConnection, connection: AsyncConnection[Row]) -> None:
     """Give a connection back to the pool; what was not committed is rolled back."""
     await greenlet_spawn(lent.invalidate if connection.closed else lent.close)
+    await asyncio.sleep(0)  # whoever waits for it comes before this task's next transaction
