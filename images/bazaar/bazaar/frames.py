@@ -22,6 +22,8 @@ from bazaar.streams import EVENTS, Frame, event_subject
 EPISODES = Counter("episodes_total", "Episodes that ended.", ["state"])
 SETTLE_SECONDS = 5.0
 """The wait for an acknowledgment after the one before it: a stream that is busy is slow, and none that is lost."""
+PROGRESS_CHARACTERS = 24
+"""A frame says some words at a time: each is a write to a disk. Their number does not depend on how the parts came."""
 MAX_WAITING = 200
 """Frames of one episode on their way. A connection has 4,000, and would wait for ever if they were lost."""
 
@@ -33,7 +35,7 @@ class Frames:
         self._js, self._episode_id, self.count = js, episode_id, count
         self._id, self._subject = f"{tenant_id.hex}.{conversation}", event_subject(tenant_id, conversation)
         self._waiting: list[asyncio.Future[PubAck]] = []
-        self._progress = Redactor()
+        self._progress, self._said = Redactor(), ""
 
     async def __aenter__(self) -> Self:
         return self
@@ -57,17 +59,21 @@ class Frames:
 
     async def say(self, part: str) -> None:
         """Publish the next part of a reply as `progress`, redacted."""
-        text = self._progress.take(part)
-        if text:
-            await self.publish("progress", text=text)
+        self._said += self._progress.take(part)
+        if len(self._said) >= PROGRESS_CHARACTERS:
+            await self._tell()
         await asyncio.sleep(0)  # a flood leaves room for others, and for saying that its task is in progress
 
     async def settle(self) -> None:
         """Wait until the stream has every frame. Raises nats.errors.Error or TimeoutError if it has not."""
-        rest = self._progress.rest()
-        if rest:
-            await self.publish("progress", text=rest)
+        self._said += self._progress.rest()
+        if self._said:
+            await self._tell()
         await self._acknowledged()
+
+    async def _tell(self) -> None:
+        said, self._said = self._said, ""
+        await self.publish("progress", text=said)
 
     async def _acknowledged(self) -> None:
         for acknowledgment in self._waiting:

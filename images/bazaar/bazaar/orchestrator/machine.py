@@ -6,14 +6,14 @@ to repeat because its effects have keys. The row that ends a step and the one th
 
 import json
 import logging
-from collections.abc import Sequence
+from typing import Any
 from uuid import UUID
 
 from nats.js import JetStreamContext
 from prometheus_client import Counter
 
 from bazaar import tracing
-from bazaar.db import Database, Row, Transaction
+from bazaar.db import Database, Row
 from bazaar.faults import fault
 from bazaar.frames import EPISODES, Frames, last_frame, publish_end
 from bazaar.orchestrator import steps
@@ -51,8 +51,6 @@ class Machine:
             MODE.set(row.mode)
             if row.state not in ("queued", "running"):
                 return await publish_end(self._js, tenant_id, row)
-            episode = await _load(transaction, tenant_id, row, delivery)
-            done = await transaction.rows("load_steps", episode_id=episode_id)
             await transaction.run("start_episode", episode_id=episode_id, step=FIRST)
         if row.before and await last_frame(self._js, tenant_id, row.conversation) < row.frames:
             # It was interrupted between its end and its last frames.
@@ -61,7 +59,7 @@ class Machine:
         async with Frames(self._js, tenant_id, row.conversation, episode_id, row.frames) as frames:
             try:
                 with tracing.span("invoke_workflow", attributes=workflow):
-                    await self._run(episode, done, frames)
+                    await self._run(_episode(tenant_id, row, delivery), row.steps, frames)
             except _Overtaken:
                 await self.run(tenant_id, episode_id, delivery)
 
@@ -71,19 +69,18 @@ class Machine:
             row = await transaction.row("load_episode", episode_id=episode_id)
             if row is None or row.state != "done":
                 raise Problem("not-found", "no such episode, or it is not done")
-            inputs = inputs_of(await _load(transaction, tenant_id, row, delivery=1))
-            rows = {s.step: s for s in await transaction.rows("load_steps", episode_id=episode_id)}
-        outputs, step, done = {name: s.output for name, s in rows.items()}, FIRST, []
+        inputs = inputs_of(_episode(tenant_id, row, delivery=1))
+        outputs, step, done = {name: s["output"] for name, s in row.steps.items()}, FIRST, []
         while step != DONE:
-            done.append(Step.model_validate(rows[step]._asdict()))
+            done.append(Step(step=step, **row.steps[step]))
             step = steps.following(step, outputs)
         return Record(inputs=inputs, state=state_before(inputs), steps=done)
 
-    async def _run(self, episode: Episode, done: Sequence[Row], frames: Frames) -> None:
+    async def _run(self, episode: Episode, done: dict[str, Any], frames: Frames) -> None:
         if not done:
             await frames.publish("started")
-        outputs: Outputs = {row.step: row.output for row in done}
-        states = {row.step: row.state for row in done}
+        outputs: Outputs = {step: told["output"] for step, told in done.items()}
+        states = {step: told["state"] for step, told in done.items()}
         state, step = state_before(inputs_of(episode)), FIRST
         while step != DONE:
             if step not in outputs:
@@ -150,16 +147,15 @@ class Machine:
         EPISODES.labels("done").inc()
 
 
-async def _load(transaction: Transaction, tenant_id: UUID, row: Row, delivery: int) -> Episode:
+def _episode(tenant_id: UUID, row: Row, delivery: int) -> Episode:
     """An episode as its steps see it, from a row of `load_episode`."""
-    history = await transaction.rows("load_history", conversation=row.conversation, episode_id=row.episode_id)
     return Episode(
         tenant_id=tenant_id,
         episode_id=row.episode_id,
         user_id=row.user_id,
         conversation=row.conversation,
         seed=row.seed,
-        history=[{"role": m.role, "content": m.content} for m in reversed(history)],
-        channel=history[0].channel,
+        history=row.history,
+        channel=row.channel,
         delivery=delivery,
     )

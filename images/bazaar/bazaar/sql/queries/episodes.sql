@@ -49,26 +49,27 @@ FROM episodes e
 WHERE e.tenant_id = :tenant_id AND e.episode_id = :episode_id AND e.user_id = :user_id;
 
 -- name: load_episode
--- `before` is the episode whose end was the conversation's last frame.
-SELECT e.episode_id, e.state, e.conversation, e.user_id, e.reply, e.last_frame, c.frames, t.seed, t.mode, (
+-- `before` is the episode whose end was the conversation's last frame; `history` ends with the episode's own message,
+-- and `steps` has those that are done.
+SELECT e.episode_id, e.state, e.conversation, e.user_id, e.reply, e.last_frame, c.frames, t.seed, t.mode, said.channel, (
   SELECT b.episode_id FROM episodes b
   WHERE b.tenant_id = :tenant_id AND b.conversation = e.conversation AND b.last_frame = c.frames
-) AS before
+) AS before, (
+  SELECT jsonb_agg(jsonb_build_object('role', role, 'content', content) ORDER BY ordinal) FROM (
+    SELECT m.ordinal, m.role, m.content FROM messages m
+    WHERE m.tenant_id = :tenant_id AND m.conversation = e.conversation AND m.ordinal <= said.ordinal
+    ORDER BY m.ordinal DESC
+    LIMIT 20
+  ) AS latest
+) AS history, (
+  SELECT coalesce(jsonb_object_agg(step, jsonb_build_object('calls', calls, 'output', output, 'state', s.state)), '{}')
+  FROM episode_steps s
+  WHERE s.tenant_id = :tenant_id AND s.episode_id = :episode_id AND done_at IS NOT NULL
+) AS steps
 FROM episodes e JOIN conversations c USING (tenant_id, conversation) JOIN tenants t USING (tenant_id)
+JOIN messages said ON said.tenant_id = e.tenant_id AND said.episode_id = e.episode_id AND said.role = 'user'
 WHERE e.tenant_id = :tenant_id AND e.episode_id = :episode_id
 FOR KEY SHARE OF t;
-
--- name: load_history
-SELECT m.role, m.content, m.channel FROM messages m
-WHERE m.tenant_id = :tenant_id AND m.conversation = :conversation
-  AND m.ordinal <= (SELECT ordinal FROM messages
-                    WHERE tenant_id = :tenant_id AND episode_id = :episode_id AND role = 'user')
-ORDER BY m.ordinal DESC
-LIMIT 20;
-
--- name: load_steps
-SELECT step, calls, output, state FROM episode_steps
-WHERE tenant_id = :tenant_id AND episode_id = :episode_id AND done_at IS NOT NULL;
 
 -- name: start_episode
 WITH started AS (
