@@ -15,7 +15,7 @@ CODE = ROOT / "operator" / "proctor"
 MAX_LINES = 300
 LONG: dict[str, str] = {}
 """Modules over the limit, by their path, with the reason why they are not split."""
-MAX_PLATFORM = 4344
+MAX_PLATFORM = 4341
 """Lines of code of images/bazaar/bazaar. The aim is 4,000: lower it with each simplification, never raise it."""
 PRODUCT = ("operator/proctor", "images/bazaar/bazaar", "images/cassette/cassette")
 

@@ -10,7 +10,7 @@ the driver: a row that SQLAlchemy hands through costs twice the CPU, and a messa
 import asyncio
 import re
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from importlib import resources
 from itertools import count
 from typing import Any, cast
@@ -87,19 +87,16 @@ class Database:
     def __init__(self, dsn: SecretStr, pool_size: int) -> None:
         url = dsn.get_secret_value().replace("postgresql://", _DRIVER, 1)
         self._pool_size = pool_size
-        self._engine = create_async_engine(url, pool_size=pool_size, max_overflow=0)
+        rows = {"row_factory": namedtuple_row}
+        self._engine = create_async_engine(url, pool_size=pool_size, max_overflow=0, connect_args=rows)
 
-    @asynccontextmanager
-    async def tenant(self, tenant_id: UUID) -> AsyncIterator[Transaction]:
+    def tenant(self, tenant_id: UUID) -> AbstractAsyncContextManager[Transaction]:
         """A transaction that sees and writes one tenant; commits at the end, rolls back on an exception."""
-        async with self._transaction(tenant_id) as transaction:
-            yield transaction
+        return self._transaction(tenant_id)
 
-    @asynccontextmanager
-    async def without_tenant(self) -> AsyncIterator[Transaction]:
+    def without_tenant(self) -> AbstractAsyncContextManager[Transaction]:
         """A transaction with no tenant context: it sees only what a policy of its own role shows."""
-        async with self._transaction(None) as transaction:
-            yield transaction
+        return self._transaction(None)
 
     @asynccontextmanager
     async def _transaction(self, tenant_id: UUID | None) -> AsyncIterator[Transaction]:
@@ -119,7 +116,6 @@ class Database:
         for attempt in count(1):
             lent = await self._engine.raw_connection()
             connection = cast(AsyncConnection[Row], lent.driver_connection)
-            connection.row_factory = namedtuple_row
             try:
                 if tenant_id is not None:
                     setting = {"tenant_id": str(tenant_id), "local": fault("session_tenant") is None}

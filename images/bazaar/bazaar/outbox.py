@@ -8,6 +8,7 @@ import asyncio
 import json
 import logging
 from collections.abc import Mapping
+from contextlib import suppress
 
 import nats.errors
 import psycopg
@@ -53,11 +54,9 @@ class Relay:
     async def run(self) -> None:
         """Relay until cancelled; failures of the servers are logged and tried again."""
         while True:
-            try:
+            with suppress(TimeoutError):  # then it is time to sweep: another gateway may have died before it published
                 async with asyncio.timeout(SWEEP_SECONDS):
                     await self._wake.wait()
-            except TimeoutError:
-                pass  # time to sweep: another gateway may have died before it published
             self._wake.clear()
             try:
                 while await self._publish_batch():

@@ -22,7 +22,7 @@ from bazaar.orchestrator.ports import Live
 from bazaar.orchestrator.record import Recorder, inputs_of
 from bazaar.orchestrator.steps import DONE, FIRST, Episode, Output, Outputs, Ports
 from bazaar.problems import Problem
-from bazaar.records import Record, Step, state_after, state_before
+from bazaar.records import Inputs, Record, Step, state_after, state_before
 
 LOG = logging.getLogger(__name__)
 DECISIONS = Counter("router_decisions_total", "Messages routed, by the router itself or past it.", ["agent", "exit"])
@@ -59,7 +59,7 @@ class Machine:
         async with Frames(self._js, tenant_id, row.conversation, episode_id, row.frames) as frames:
             try:
                 with tracing.span("invoke_workflow", attributes=workflow):
-                    await self._run(_episode(tenant_id, row, delivery), row.steps, frames)
+                    await self._run(_episode(row, delivery), row.steps, frames)
             except _Overtaken:
                 await self.run(tenant_id, episode_id, delivery)
 
@@ -69,7 +69,7 @@ class Machine:
             row = await transaction.row("load_episode", episode_id=episode_id)
             if row is None or row.state != "done":
                 raise Problem("not-found", "no such episode, or it is not done")
-        inputs = inputs_of(_episode(tenant_id, row, delivery=1))
+        inputs = inputs_of(_episode(row, delivery=1))
         outputs, step, done = {name: s["output"] for name, s in row.steps.items()}, FIRST, []
         while step != DONE:
             done.append(Step(step=step, **row.steps[step]))
@@ -147,15 +147,6 @@ class Machine:
         EPISODES.labels("done").inc()
 
 
-def _episode(tenant_id: UUID, row: Row, delivery: int) -> Episode:
+def _episode(row: Row, delivery: int) -> Episode:
     """An episode as its steps see it, from a row of `load_episode`."""
-    return Episode(
-        tenant_id=tenant_id,
-        episode_id=row.episode_id,
-        user_id=row.user_id,
-        conversation=row.conversation,
-        seed=row.seed,
-        history=row.history,
-        channel=row.channel,
-        delivery=delivery,
-    )
+    return Episode(**{name: getattr(row, name) for name in Inputs.model_fields}, delivery=delivery)

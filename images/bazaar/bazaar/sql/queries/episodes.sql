@@ -51,7 +51,8 @@ WHERE e.tenant_id = :tenant_id AND e.episode_id = :episode_id AND e.user_id = :u
 -- name: load_episode
 -- `before` is the episode whose end was the conversation's last frame; `history` ends with the episode's own message,
 -- and `steps` has those that are done.
-SELECT e.episode_id, e.state, e.conversation, e.user_id, e.reply, e.last_frame, c.frames, t.seed, t.mode, said.channel, (
+SELECT e.tenant_id, e.episode_id, e.state, e.conversation, e.user_id, e.reply, e.last_frame, c.frames, t.seed, t.mode,
+  said.channel, (
   SELECT b.episode_id FROM episodes b
   WHERE b.tenant_id = :tenant_id AND b.conversation = e.conversation AND b.last_frame = c.frames
 ) AS before, (
