@@ -8,7 +8,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
-import aiohttp
+import httpx
 from fastapi import Request, Response
 from fastapi.responses import StreamingResponse
 from pydantic import SecretStr
@@ -31,11 +31,8 @@ _TAIL = 4096
 class Proxy:
     """Answers calls from the cassettes and the upstreams."""
 
-    client: aiohttp.ClientSession
-    """Lives as long as the application serves."""
-
-    def __init__(self, settings: Settings, store: Store, ceiling: Ceiling) -> None:
-        self._settings, self._store, self._ceiling = settings, store, ceiling
+    def __init__(self, settings: Settings, store: Store, ceiling: Ceiling, client: httpx.AsyncClient) -> None:
+        self._settings, self._store, self._ceiling, self._client = settings, store, ceiling, client
         self.recording: str | None = None
         """The cassette that is being recorded."""
 
@@ -53,7 +50,7 @@ class Proxy:
             raise Problem("malformed-request", f"the body has no canonical form: {type(error).__name__}") from error
         if found is None and self.recording:
             response = await self._ask(request, self._settings.mock_url, body)
-            if response.status != 200:
+            if response.status_code != 200:
                 return _Relay(response), "not-recorded"  # an error may be gone when it is asked again
             found, result = await self._record(self.recording, clean, redactor, response, asked), "recorded"
         if found is None:
@@ -74,12 +71,12 @@ class Proxy:
             asked = interaction.request
             try:
                 url = f"{self._settings.mock_url}{asked.path}"
-                async with self.client.request(asked.method, url, json=asked.body, raise_for_status=True) as response:
-                    text = await response.text()
-            except aiohttp.ClientError as error:
+                response = await self._client.request(asked.method, url, json=asked.body)
+                response.raise_for_status()
+            except httpx.HTTPError as error:
                 failed.append({"id": interaction.id, "error": type(error).__name__})
                 continue
-            now = answers.clean(Redactor(), answers.split(interaction.response.content_type, text))
+            now = answers.clean(Redactor(), answers.split(interaction.response.content_type, response.text))
             if now == interaction.response.parts:
                 same += 1
             else:
@@ -88,12 +85,12 @@ class Proxy:
         return {"same": same, "different": different, "failed": failed}
 
     async def _record(
-        self, name: str, clean: Asked, redactor: Redactor, response: aiohttp.ClientResponse, asked: Asked
+        self, name: str, clean: Asked, redactor: Redactor, response: httpx.Response, asked: Asked
     ) -> Interaction:
         """Store an answer before it is given."""
         try:
-            text = (await response.read()).decode()
-        except (aiohttp.ClientError, UnicodeDecodeError) as error:
+            text = (await response.aread()).decode()
+        except (httpx.TransportError, UnicodeDecodeError) as error:
             raise Problem("upstream-failed", f"the answer cannot be recorded: {type(error).__name__}") from error
         kind = response.headers.get("content-type", "application/json")
         parts = answers.clean(redactor, answers.split(kind, text))
@@ -111,25 +108,21 @@ class Proxy:
         response = await self._ask(request, self._settings.live_url, body, self._settings.live_key)
         return _Relay(response, lambda tail, length: self._ceiling.spend(answers.tokens(body, tail, length)))
 
-    async def _ask(
-        self, request: Request, url: str, body: bytes, key: SecretStr | None = None
-    ) -> aiohttp.ClientResponse:
+    async def _ask(self, request: Request, url: str, body: bytes, key: SecretStr | None = None) -> httpx.Response:
         """Ask an upstream; gives the answer when its head is there. The caller's own credentials go nowhere."""
         headers = {name: request.headers[name] for name in _PASSED_ON if name in request.headers}
         headers |= {"accept-encoding": "identity"} | (
             {"authorization": f"Bearer {key.get_secret_value()}"} if key else {}
         )
-        call = self.client.request(
-            request.method, url + request.url.path, data=body or None, headers=headers, allow_redirects=False
-        )
-        sent = asyncio.ensure_future(call)
+        call = self._client.build_request(request.method, url + request.url.path, content=body, headers=headers)
+        sent = asyncio.ensure_future(self._client.send(call, stream=True))
         gone = asyncio.ensure_future(request.receive())
         try:
             await asyncio.wait((sent, gone), return_when=asyncio.FIRST_COMPLETED)
             if not sent.done():
                 raise Problem("upstream-failed", "the caller left before the upstream answered")
             return sent.result()
-        except aiohttp.ClientError as error:
+        except httpx.TransportError as error:
             raise Problem("upstream-failed", f"the upstream does not answer: {type(error).__name__}") from error
         finally:
             sent.cancel()
@@ -139,26 +132,26 @@ class Proxy:
 class _Relay(StreamingResponse):
     """An upstream's answer as it comes; where it breaks off, so does this one."""
 
-    def __init__(self, upstream: aiohttp.ClientResponse, ended: Callable[[bytes, int], None] | None = None) -> None:
+    def __init__(self, upstream: httpx.Response, ended: Callable[[bytes, int], None] | None = None) -> None:
         self._upstream, self._ended = upstream, ended
         headers = {name: upstream.headers[name] for name in _PASSED_BACK if name in upstream.headers}
-        super().__init__((), upstream.status, headers)
+        super().__init__((), upstream.status_code, headers)
 
     @override
     async def stream_response(self, send: Send) -> None:
         tail, length = b"", 0
         await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
         try:
-            async for part in self._upstream.content.iter_any():
+            async for part in self._upstream.aiter_raw():
                 tail, length = (tail + part)[-_TAIL:], length + len(part)
                 await send({"type": "http.response.body", "body": part, "more_body": True})
             await send({"type": "http.response.body", "body": b"", "more_body": False})
-        except aiohttp.ClientError:
+        except httpx.TransportError:
             return  # the server closes a connection whose answer has no end
         finally:
             if self._ended:
                 self._ended(tail, length)
-            self._upstream.close()
+            await self._upstream.aclose()
 
 
 def _replay(interaction: Interaction, redactor: Redactor) -> Response:
