@@ -20,7 +20,7 @@ from _helpers.model import ModelServer
 from _helpers.properties import Property, check
 from t05_router.golden import Golden
 from t05_router.router import Router
-from t05_router.talk import asked_for_route, choose, say, sure
+from t05_router.talk import asked_for_route, early, say
 
 HEAVY = "\ufdfa" * 10_240
 BUSY_SECONDS = 5.0
@@ -57,7 +57,7 @@ def test_busy_router_is_passed_by(
     shop: Shop, router: Router, model: ModelServer, golden: Golden, seeded: random.Random, evidence: Evidence
 ) -> None:
     """Of two plain messages the one during the work is decided by the model, by its ledger, and the next is not."""
-    during, after = choose(sure(golden), 2, seeded)
+    during, after = early(router, golden, 2, seeded)
     with busy(router):
         passed_by = say(shop, during, seeded)
     routed = say(shop, after, seeded)

@@ -1,4 +1,4 @@
-"""The pinned version of the router decides every golden text as it did: the only test that sees a stale model."""
+"""The pinned version of the router decides every golden text as it did: a stale model shows, however good it is."""
 
 import random
 

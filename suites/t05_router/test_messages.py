@@ -12,7 +12,7 @@ from _helpers.properties import Property, check
 from _helpers.replicas import replicas
 from t05_router.golden import Asked, Golden
 from t05_router.router import Router
-from t05_router.talk import Routed, asked_for_route, choose, plain, say, strange, sure
+from t05_router.talk import Routed, asked_for_route, choose, early, plain, say, strange, sure
 
 MESSAGES = 12
 TOKENS = 40
@@ -54,10 +54,10 @@ def test_decisions_are_counted(shop: Shop, golden: Golden, seeded: random.Random
 
 @pytest.mark.mock_only
 def test_early_exit_asks_no_model(
-    shop: Shop, model: ModelServer, golden: Golden, seeded: random.Random, evidence: Evidence
+    shop: Shop, router: Router, model: ModelServer, golden: Golden, seeded: random.Random, evidence: Evidence
 ) -> None:
     """The model's ledger has calls of each message's trace, and none for its route; the usage is charged none."""
-    for text in choose(sure(golden), MESSAGES, seeded):
+    for text in early(router, golden, MESSAGES, seeded):
         message = say(shop, text, seeded)
         check(message.exit == "early", Property.ROUTE_COVERAGE, f"exit {message.exit} of a plain message")
         calls = len(asked_for_route(model, message))
@@ -111,17 +111,12 @@ def test_early_exit_needs_no_model_that_works(
     shop: Shop, router: Router, model: ModelServer, golden: Golden, seeded: random.Random, evidence: Evidence
 ) -> None:
     """Messages for which the model fails at every route: those that exit early are not stopped by it."""
-    texts = [text + FAILING for text in choose(sure(golden), MESSAGES // 2, seeded)]
-    answers = router.ask(texts, seeded)
-    chosen = [text for text, answer in zip(texts, answers, strict=True) if answer.exit]
-    if not chosen:
-        pytest.skip("inconclusive: with its direction no message exits early")
-    for text in chosen:
+    for text in early(router, golden, MESSAGES // 2, seeded, FAILING):
         message = say(shop, text, seeded)
         check(message.exit == "early", Property.ROUTE_COVERAGE, f"exit {message.exit}, the router says early")
         refused = [call["role"] for call in model.calls(message.trace_id) if call["status"] != 200]
         check(not refused, Property.TOKEN_COST, f"the model refused {refused} of a message that exits early")
-    evidence("messages", len(chosen))
+    evidence("messages", MESSAGES // 2)
 
 
 @pytest.mark.mock_only
