@@ -9,7 +9,7 @@ from itertools import product
 import pytest
 from _fixtures.evidence import Evidence
 from _helpers.bounds import at_least, lower_bound, upper_bound
-from _helpers.calibration import calibration_error, untempered
+from _helpers.calibration import calibration_error, log_loss
 from _helpers.properties import Property, check
 from t05_router.golden import Asked
 from t05_router.router import OTHER, Router
@@ -25,8 +25,7 @@ ALARMS = 0.001
 """The chance that a router in which every confusion is as large as it may be fails the test of all of them."""
 CALIBRATION_ERROR, ENOUGH = 0.02, 4500
 """With fewer decisions perfect probabilities have such an error too."""
-CUT = 0.6
-"""Of the calibration error, what the temperature must take away."""
+OTHER_POWERS = (1.5, 1 / 1.5)
 ROUNDING = 1e-5
 
 
@@ -96,14 +95,14 @@ def test_probabilities_are_shares(asked: Asked) -> None:
     check(error <= CALIBRATION_ERROR, Property.ROUTE_CALIBRATED, seen)
 
 
-def test_temperature_does_something(asked: Asked, router: Router) -> None:
-    """The same probabilities without the temperature that the model tells: much worse, so it is applied, and right."""
-    (temperature,) = {told["temperature"] for told in router.models()}
-    with_it = calibration_error((answer.probability, answer.agent == line.label) for line, answer in asked.pairs)
-    bare = [(untempered(answer.probabilities, temperature)[answer.agent], line, answer) for line, answer in asked.pairs]
-    without = calibration_error((probability, answer.agent == line.label) for probability, line, answer in bare)
-    seen = f"calibration error {with_it:.4f}, without the temperature {temperature} {without:.4f}: cut by {CUT:.0%}?"
-    check(with_it <= (1 - CUT) * without, Property.ROUTE_CALIBRATED, seen)
+def test_no_other_temperature_is_better(asked: Asked) -> None:
+    """Probabilities that are made surer or less sure, by a half each, fit the labels worse."""
+    decisions = [(answer.probabilities, line.label) for line, answer in asked.pairs]
+    loss = log_loss(decisions, 1)
+    for power in OTHER_POWERS:
+        other = log_loss(decisions, power)
+        seen = f"log loss {loss:.4f}, and with the probabilities to the power of {power:.2f} {other:.4f}, expected more"
+        check(loss < other, Property.ROUTE_CALIBRATED, seen)
 
 
 def test_probabilities_are_of_all_labels_and_sum_to_one(asked: Asked, router: Router) -> None:

@@ -1,14 +1,14 @@
 """The statistics of the suites: beside known values, and by how often each is wrong where the truth is known."""
 
 from bisect import bisect_left
-from math import log
+from math import exp, log
 from random import Random
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from suites._helpers.bounds import at_least, lower_bound, upper_bound
-from suites._helpers.calibration import calibration_error, untempered
+from suites._helpers.calibration import calibration_error, log_loss
 from suites._helpers.drift import binned, kolmogorov_smirnov, noise_floor, stability_index
 from suites._helpers.wager import alarm
 
@@ -71,13 +71,18 @@ def test_perfect_probabilities_need_many_decisions_to_show() -> None:
     assert max(many) < 0.015
 
 
-@given(logits=st.lists(st.floats(-4, 4), min_size=2, max_size=9), temperature=st.floats(0.3, 3), shift=st.floats(-2, 2))
-def test_untempered_is_the_softmax_without_temperature(logits: list[float], temperature: float, shift: float) -> None:
-    def softmax(divisor: float) -> dict[str, float]:
-        powers = [2.718281828459045 ** ((x + shift) / divisor) for x in logits]
-        return {str(n): power / sum(powers) for n, power in enumerate(powers)}
+@given(logits=st.lists(st.floats(-3, 3), min_size=2, max_size=9), power=st.floats(0.4, 2))
+def test_log_loss_is_that_of_the_softmax_at_another_temperature(logits: list[float], power: float) -> None:
+    def softmax(factor: float) -> list[float]:
+        powers = [exp(factor * logit) for logit in logits]
+        return [one / sum(powers) for one in powers]
 
-    assert untempered(softmax(temperature), temperature) == pytest.approx(softmax(1), abs=1e-9)
+    served = {str(number): share for number, share in enumerate(softmax(1))}
+    assert log_loss([(served, "0")], power) == pytest.approx(-log(softmax(power)[0]), abs=1e-9)
+
+
+def test_log_loss_of_a_share_that_was_rounded_away() -> None:
+    assert log_loss([({"a": 1.0, "b": 0.0}, "b")], 1) == pytest.approx(-log(1e-6), rel=1e-5)
 
 
 def test_stability_index_of_a_known_pair() -> None:
