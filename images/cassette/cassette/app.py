@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Annotated, Any
 
-import httpx
+import aiohttp
 from fastapi import Depends, FastAPI, Header, Path, Request, Response
 from fastapi.responses import PlainTextResponse
 from prometheus_client import CONTENT_TYPE_LATEST, Counter, generate_latest
@@ -40,13 +40,14 @@ def create_app(settings: Settings) -> FastAPI:
     """The proxy's application. Raises ValueError for a folder with a broken cassette."""
     store = Store(settings.folder)
     ceiling = Ceiling(settings.folder / "live.json", settings.max_calls, settings.max_tokens)
-    client = httpx.AsyncClient(timeout=httpx.Timeout(150, connect=3), limits=httpx.Limits(max_connections=1000))
-    proxy = Proxy(settings, store, ceiling, client)
+    proxy = Proxy(settings, store, ceiling)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        yield
-        await client.aclose()
+        # What an upstream sends is passed on as it is.
+        timeout, connector = aiohttp.ClientTimeout(sock_connect=3, sock_read=150), aiohttp.TCPConnector(limit=1000)
+        async with aiohttp.ClientSession(timeout=timeout, connector=connector, auto_decompress=False) as proxy.client:
+            yield
 
     def admin(x_admin_key: Annotated[str, Header()] = "") -> None:
         if not hmac.compare_digest(x_admin_key.encode(), settings.admin_key.get_secret_value().encode()):

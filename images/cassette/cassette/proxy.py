@@ -8,7 +8,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
-import httpx
+import aiohttp
 from fastapi import Request, Response
 from fastapi.responses import StreamingResponse
 from pydantic import SecretStr
@@ -31,8 +31,11 @@ _TAIL = 4096
 class Proxy:
     """Answers calls from the cassettes and the upstreams."""
 
-    def __init__(self, settings: Settings, store: Store, ceiling: Ceiling, client: httpx.AsyncClient) -> None:
-        self._settings, self._store, self._ceiling, self._client = settings, store, ceiling, client
+    client: aiohttp.ClientSession
+    """Lives as long as the application serves."""
+
+    def __init__(self, settings: Settings, store: Store, ceiling: Ceiling) -> None:
+        self._settings, self._store, self._ceiling = settings, store, ceiling
         self.recording: str | None = None
         """The cassette that is being recorded."""
 
@@ -50,7 +53,7 @@ class Proxy:
             raise Problem("malformed-request", f"the body has no canonical form: {type(error).__name__}") from error
         if found is None and self.recording:
             response = await self._ask(request, self._settings.mock_url, body)
-            if response.status_code != 200:
+            if response.status != 200:
                 return _Relay(response), "not-recorded"  # an error may be gone when it is asked again
             found, result = await self._record(self.recording, clean, redactor, response, asked), "recorded"
         if found is None:
@@ -71,12 +74,12 @@ class Proxy:
             asked = interaction.request
             try:
                 url = f"{self._settings.mock_url}{asked.path}"
-                response = await self._client.request(asked.method, url, json=asked.body)
-                response.raise_for_status()
-            except httpx.HTTPError as error:
+                async with self.client.request(asked.method, url, json=asked.body, raise_for_status=True) as response:
+                    text = await response.text()
+            except aiohttp.ClientError as error:
                 failed.append({"id": interaction.id, "error": type(error).__name__})
                 continue
-            now = answers.clean(Redactor(), answers.split(interaction.response.content_type, response.text))
+            now = answers.clean(Redactor(), answers.split(interaction.response.content_type, text))
             if now == interaction.response.parts:
                 same += 1
             else:
@@ -85,12 +88,12 @@ class Proxy:
         return {"same": same, "different": different, "failed": failed}
 
     async def _record(
-        self, name: str, clean: Asked, redactor: Redactor, response: httpx.Response, asked: Asked
+        self, name: str, clean: Asked, redactor: Redactor, response: aiohttp.ClientResponse, asked: Asked
     ) -> Interaction:
         """Store an answer before it is given."""
         try:
-            text = (await response.aread()).decode()
-        except (httpx.TransportError, UnicodeDecodeError) as error:
+            text = (await response.read()).decode()
+        except (aiohttp.ClientError, UnicodeDecodeError) as error:
             raise Problem("upstream-failed", f"the answer cannot be recorded: {type(error).__name__}") from error
         kind = response.headers.get("content-type", "application/json")
         parts = answers.clean(redactor, answers.split(kind, text))
@@ -108,21 +111,25 @@ class Proxy:
         response = await self._ask(request, self._settings.live_url, body, self._settings.live_key)
         return _Relay(response, lambda tail, length: self._ceiling.spend(answers.tokens(body, tail, length)))
 
-    async def _ask(self, request: Request, url: str, body: bytes, key: SecretStr | None = None) -> httpx.Response:
+    async def _ask(
+        self, request: Request, url: str, body: bytes, key: SecretStr | None = None
+    ) -> aiohttp.ClientResponse:
         """Ask an upstream; gives the answer when its head is there. The caller's own credentials go nowhere."""
         headers = {name: request.headers[name] for name in _PASSED_ON if name in request.headers}
         headers |= {"accept-encoding": "identity"} | (
             {"authorization": f"Bearer {key.get_secret_value()}"} if key else {}
         )
-        call = self._client.build_request(request.method, url + request.url.path, content=body, headers=headers)
-        sent = asyncio.ensure_future(self._client.send(call, stream=True))
+        call = self.client.request(
+            request.method, url + request.url.path, data=body or None, headers=headers, allow_redirects=False
+        )
+        sent = asyncio.ensure_future(call)
         gone = asyncio.ensure_future(request.receive())
         try:
             await asyncio.wait((sent, gone), return_when=asyncio.FIRST_COMPLETED)
             if not sent.done():
                 raise Problem("upstream-failed", "the caller left before the upstream answered")
             return sent.result()
-        except httpx.TransportError as error:
+        except aiohttp.ClientError as error:
             raise Problem("upstream-failed", f"the upstream does not answer: {type(error).__name__}") from error
         finally:
             sent.cancel()
@@ -132,26 +139,26 @@ class Proxy:
 class _Relay(StreamingResponse):
     """An upstream's answer as it comes; where it breaks off, so does this one."""
 
-    def __init__(self, upstream: httpx.Response, ended: Callable[[bytes, int], None] | None = None) -> None:
+    def __init__(self, upstream: aiohttp.ClientResponse, ended: Callable[[bytes, int], None] | None = None) -> None:
         self._upstream, self._ended = upstream, ended
         headers = {name: upstream.headers[name] for name in _PASSED_BACK if name in upstream.headers}
-        super().__init__((), upstream.status_code, headers)
+        super().__init__((), upstream.status, headers)
 
     @override
     async def stream_response(self, send: Send) -> None:
         tail, length = b"", 0
         await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
         try:
-            async for part in self._upstream.aiter_raw():
+            async for part in self._upstream.content.iter_any():
                 tail, length = (tail + part)[-_TAIL:], length + len(part)
                 await send({"type": "http.response.body", "body": part, "more_body": True})
             await send({"type": "http.response.body", "body": b"", "more_body": False})
-        except httpx.TransportError:
+        except aiohttp.ClientError:
             return  # the server closes a connection whose answer has no end
         finally:
             if self._ended:
                 self._ended(tail, length)
-            await self._upstream.aclose()
+            self._upstream.close()
 
 
 def _replay(interaction: Interaction, redactor: Redactor) -> Response:
