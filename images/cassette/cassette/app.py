@@ -44,9 +44,13 @@ def create_app(settings: Settings) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        # What an upstream sends is passed on as it is.
-        timeout, connector = aiohttp.ClientTimeout(sock_connect=3, sock_read=150), aiohttp.TCPConnector(limit=1000)
-        async with aiohttp.ClientSession(timeout=timeout, connector=connector, auto_decompress=False) as proxy.client:
+        async with aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(limit=1000),
+            timeout=aiohttp.ClientTimeout(sock_connect=3, sock_read=150),
+            # What an upstream sends is passed on and kept as it is, so it must not be compressed.
+            headers={"Accept-Encoding": "identity"},
+            auto_decompress=False,
+        ) as proxy.client:
             yield
 
     def admin(x_admin_key: Annotated[str, Header()] = "") -> None:

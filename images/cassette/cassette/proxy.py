@@ -116,9 +116,8 @@ class Proxy:
     ) -> aiohttp.ClientResponse:
         """Ask an upstream; gives the answer when its head is there. The caller's own credentials go nowhere."""
         headers = {name: request.headers[name] for name in _PASSED_ON if name in request.headers}
-        headers |= {"accept-encoding": "identity"} | (
-            {"authorization": f"Bearer {key.get_secret_value()}"} if key else {}
-        )
+        if key:
+            headers["authorization"] = f"Bearer {key.get_secret_value()}"
         call = self.client.request(
             request.method, url + request.url.path, data=body or None, headers=headers, allow_redirects=False
         )
