@@ -12,8 +12,10 @@ from suiterun import CONSTANT, NOTHING, Answers, null_platform, properties, run_
 
 SUITE = "t06_multitenant"
 TESTS = 55
-HEALTHY = ("catalog", "test_audit", "test_erasure", "test_users", "test_quota_of", "carry_nothing", "readers")
-HEALTHY += ("without_a_tenant", "one_tenant and 2", "names_of_others and 3", "events")
+HEALTHY = (
+    "catalog or test_audit or test_erasure or test_users or test_quota_of or carry_nothing or readers"
+    " or without_a_tenant or one_tenant and 2 or names_of_others and 3 or events"
+)
 """What the healthy platform is asked here: nearly every kind of test, but few of those that are many."""
 CAUGHT_BY = {
     "acl_ignored": "test_retrieval.py::test_new_readers_are_the_readers_from_then_on",
@@ -27,8 +29,7 @@ WITHOUT_ANSWERS = {"test_refusals_tell_nothing_of_who_else_is_there", "test_tena
 
 
 def test_healthy_platform_passes(bazaar: Platform, tmp_path: Path) -> None:
-    told, some = bazaar.suite_environment(seed=11), " or ".join(HEALTHY)
-    outcomes = run_suite(SUITE, told, tmp_path / "report.xml", "-k", some)
+    outcomes = run_suite(SUITE, bazaar.suite_environment(seed=11), tmp_path / "report.xml", "-k", HEALTHY)
     assert len(outcomes) >= 36
     assert not {test: line for test, line in outcomes.items() if line != "passed"}
 
