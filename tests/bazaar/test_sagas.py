@@ -67,8 +67,9 @@ def faulty(bazaar: Platform, names: tuple[str, ...], fault: str, folder: Path) -
 def rows(bazaar: Platform, shop: Shop) -> dict[str, list[dict[str, Any]]]:
     """All rows of the shop's tables, without what says when."""
     with psycopg.connect(bazaar.ops_dsn, autocommit=True) as ops:
-        statement = "SELECT to_jsonb(t) - 'created_at' - 'tenant_id' FROM {} t WHERE tenant_id = %s ORDER BY 1::text"
-        return {t: [r for (r,) in ops.execute(statement.format(t), (shop.tenant_id,))] for t in TABLES}
+        one = "SELECT to_jsonb(t) - 'created_at' - 'tenant_id' AS row FROM {} t WHERE tenant_id = %s"
+        ordered = f"SELECT row FROM ({one}) found ORDER BY row::text"
+        return {t: [r for (r,) in ops.execute(ordered.format(t), (shop.tenant_id,))] for t in TABLES}
 
 
 def require_books(found: dict[str, list[dict[str, Any]]]) -> None:
