@@ -35,15 +35,18 @@ class Card(BaseModel):
     """When a platform with this fault behaves like a healthy one."""
 
 
+def read(fault: str) -> Card:
+    """The card of one fault. Raises FileNotFoundError if it has none, ValueError for a file that holds another's."""
+    path = FOLDER / f"{fault}.yaml"
+    card = Card.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
+    if card.id != fault:
+        raise ValueError(f"{path.name} holds the card of {card.id}")
+    return card
+
+
 def load() -> list[Card]:
     """All cards by id. Raises ValueError for a file that is not named after its id."""
-    cards = []
-    for path in sorted(FOLDER.glob("*.yaml")):
-        card = Card.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
-        if card.id != path.stem:
-            raise ValueError(f"{path.name} holds the card of {card.id}")
-        cards.append(card)
-    return cards
+    return [read(path.stem) for path in sorted(FOLDER.glob("*.yaml"))]
 
 
 def values(ids: list[str]) -> dict[str, Any]:

@@ -6,12 +6,13 @@ from pathlib import Path
 
 import httpx
 import pytest
-import yaml
-from loopback import ROOT, Platform, free_port, roles
+from loopback import Platform, free_port, roles
 from suiterun import CONSTANT, NOTHING, Answers, null_platform, properties, run_suite
 
+import cards
+
 SUITE = "t03_journeys"
-CARD = yaml.safe_load((ROOT / "images/bazaar/faults/idempotency_ignored.yaml").read_text(encoding="utf-8"))
+CARD = cards.read("idempotency_ignored")
 
 
 def test_healthy_platform_passes(bazaar: Platform, tmp_path: Path) -> None:
@@ -32,7 +33,7 @@ def test_cassette_answers_every_call(bazaar: Platform, tmp_path: Path) -> None:
 
 
 def test_planted_fault_is_caught_and_named(bazaar: Platform, tmp_path: Path) -> None:
-    environment = {**bazaar.environment, "FAULTS": CARD["id"]}
+    environment = {**bazaar.environment, "FAULTS": CARD.id}
     with roles({"gateway": free_port()}, tmp_path, environment) as urls:
         faulty = {**bazaar.suite_environment(seed=11), "PROCTOR_ENDPOINT_GATEWAY": urls["gateway"]}
         outcomes = run_suite(SUITE, faulty, tmp_path / "report.xml", "-k", "test_retries or retry or cancel")
@@ -45,22 +46,22 @@ def test_planted_fault_is_caught_and_named(bazaar: Platform, tmp_path: Path) -> 
     ]
     expected = "AssertionError: effect-once: 2 orders for one Idempotency-Key, expected 1"
     assert outcomes["test_retry_with_the_same_key"] == expected
-    assert set(caught.values()) == set(CARD["properties"])
+    assert set(caught.values()) == set(CARD.properties)
 
 
 def test_blind_oracle_is_noticed(bazaar: Platform, tmp_path: Path) -> None:
     """A suite that sees no rows must not take that for rows that are right."""
-    card = yaml.safe_load((ROOT / "images/bazaar/faults/oracle_blind.yaml").read_text(encoding="utf-8"))
+    card = cards.read("oracle_blind")
     healthy = bazaar.suite_environment(seed=11)
     # As Kubernetes does it: $(NAME) is the value of another variable.
     blind = {
         name: re.sub(r"\$\((\w+)\)", lambda other: healthy[other[1]], value)
-        for name, value in card["plant"]["environment"].items()
+        for name, value in card.plant["environment"].items()
     }
     assert blind == {"PROCTOR_TARGET_OPS_DSN": bazaar.app_dsn}
     outcomes = run_suite(SUITE, healthy | blind, tmp_path / "report.xml")
     assert "passed" not in outcomes.values()
-    assert set(properties(outcomes).values()) >= set(card["properties"])
+    assert set(properties(outcomes).values()) >= set(card.properties)
 
 
 def test_missing_environment_is_an_error(tmp_path: Path) -> None:
@@ -87,10 +88,10 @@ def test_null_platform_passes_nothing(bazaar: Platform, tmp_path: Path, answers:
 
 def test_platform_without_orchestrators_passes_nothing(bazaar: Platform, tmp_path: Path) -> None:
     """A gateway of the second arm, whose tasks nobody takes. The tests wait together, else it would take minutes."""
-    card = yaml.safe_load((ROOT / "images/bazaar/faults/orchestrators_zero.yaml").read_text(encoding="utf-8"))
+    card = cards.read("orchestrators_zero")
     with roles({"gateway": free_port()}, tmp_path, {**bazaar.environment, "BAZAAR_ARM": "b"}) as urls:
         environment = bazaar.suite_environment(seed=1) | {"PROCTOR_ENDPOINT_GATEWAY": urls["gateway"]}
         outcomes = run_suite(SUITE, environment, tmp_path / "report.xml", "-n", "8")
     assert len(outcomes) >= 24
     assert "passed" not in outcomes.values()
-    assert set(properties(outcomes).values()) == set(card["properties"])
+    assert set(properties(outcomes).values()) == set(card.properties)

@@ -4,22 +4,16 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import yaml
-from loopback import ROOT, Platform, free_port, roles
+from loopback import Platform, free_port, roles
 from rehearsal import Stage, stage
 from suiterun import CONSTANT, NOTHING, Answers, null_platform, properties, run_suite
+
+import cards
 
 SUITE = "t07_chaos"
 PARTS = ("--ignore=suites/t07_chaos/faults", "-n", "2")
 """All but what makes faults, as two shards would run it."""
 FAULTS = f"{SUITE}/faults"
-
-
-def card(name: str) -> list[str]:
-    """The properties that count for a planted fault."""
-    text = (ROOT / f"images/bazaar/faults/{name}.yaml").read_text(encoding="utf-8")
-    found: list[str] = yaml.safe_load(text)["properties"]
-    return found
 
 
 @pytest.fixture(scope="module")
@@ -77,7 +71,7 @@ def test_planted_fault_is_caught_and_named(bazaar: Platform, tmp_path: Path, rol
             outcomes = run_suite(SUITE, told, tmp_path / "report.xml", PARTS[0], "-k", test)
     caught = properties(outcomes)
     assert list(caught) == [test], outcomes
-    assert caught[test] in card(fault)
+    assert caught[test] in cards.read(fault).properties
 
 
 def test_effect_that_has_another_key_each_time_is_caught(tmp_path: Path) -> None:
@@ -85,7 +79,7 @@ def test_effect_that_has_another_key_each_time_is_caught(tmp_path: Path) -> None
         ran = planted.run(tmp_path / "pod", f"{FAULTS}/test_effects.py")
     assert ran.counts == {"failed": 1}
     (failure,) = ran.failures.values()
-    assert failure[1].split(":")[0] in card("effect_key_per_delivery")
+    assert failure[1].split(":")[0] in cards.read("effect_key_per_delivery").properties
 
 
 @pytest.mark.parametrize("answers", [CONSTANT, NOTHING], ids=["constant answers", "501 to all"])

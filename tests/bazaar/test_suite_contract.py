@@ -4,9 +4,10 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-import yaml
-from loopback import ROOT, Platform, free_port, roles
+from loopback import Platform, free_port, roles
 from suiterun import CONSTANT, NOTHING, Answers, null_platform, properties, run_suite
+
+import cards
 
 SUITE = "t02_contract"
 TESTS = 110
@@ -42,7 +43,7 @@ def test_planted_faults_are_caught_and_named(bazaar: Platform, tmp_path: Path) -
         faulty = {**bazaar.suite_environment(seed=11), "PROCTOR_ENDPOINT_GATEWAY": urls["gateway"]}
         first, *more = [f"{SUITE}/{test}" for test in CAUGHT_BY.values()]
         outcomes = run_suite(first, faulty, tmp_path / "report.xml", *(f"suites/{test}" for test in more))
-    expected = {test.partition("::")[2]: _properties(fault) for fault, test in CAUGHT_BY.items()}
+    expected = {test.partition("::")[2]: cards.read(fault).properties for fault, test in CAUGHT_BY.items()}
     assert {test: [named] for test, named in properties(outcomes).items()} == expected, outcomes
 
 
@@ -53,13 +54,7 @@ def test_renamed_value_is_caught_and_named(bazaar: Platform, tmp_path: Path) -> 
         faulty = {**bazaar.suite_environment(seed=11), "PROCTOR_ENDPOINT_GATEWAY": urls["gateway"]}
         outcomes = run_suite(f"{SUITE}/test_baseline.py", faulty, tmp_path / "report.xml")
     named = {test: [line] for test, line in properties(outcomes).items()}
-    assert named == {"test_no_breaking_change": _properties("enum_renamed")}, outcomes
-
-
-def _properties(fault: str) -> list[str]:
-    card = yaml.safe_load((ROOT / f"images/bazaar/faults/{fault}.yaml").read_text(encoding="utf-8"))
-    named: list[str] = card["properties"]
-    return named
+    assert named == {"test_no_breaking_change": cards.read("enum_renamed").properties}, outcomes
 
 
 def test_absent_platform_is_an_error(bazaar: Platform, tmp_path: Path) -> None:

@@ -5,14 +5,15 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import yaml
-from loopback import ROOT, Platform, free_port, roles
+from loopback import Platform, free_port, roles
 from suiterun import CONSTANT, NOTHING, Answers, null_platform, properties, run_suite
+
+import cards
 
 SUITE = "integration"
 PARTS = ("--ignore=suites/integration/k8s", "-n", "2")
 """All but what looks at a cluster, as two shards would run it."""
-CARD = yaml.safe_load((ROOT / "images/bazaar/faults/quota_race.yaml").read_text(encoding="utf-8"))
+CARD = cards.read("quota_race")
 
 
 @pytest.fixture(scope="module")
@@ -38,11 +39,11 @@ def test_one_gateway_is_inconclusive_and_not_enough(bazaar: Platform, tmp_path: 
 
 
 def test_planted_fault_is_caught_and_named(bazaar: Platform, environment: dict[str, str], tmp_path: Path) -> None:
-    planted = {**bazaar.environment, "FAULTS": CARD["id"]}
+    planted = {**bazaar.environment, "FAULTS": CARD.id}
     with roles({"gateway": free_port()}, tmp_path, planted) as urls:
         faulty = environment | {"PROCTOR_ENDPOINT_GATEWAY": urls["gateway"]}
         outcomes = run_suite(f"{SUITE}/api_gateway/test_limits.py", faulty, tmp_path / "report.xml")
-    assert properties(outcomes) == {"test_quota_admits_exactly_its_number": CARD["properties"][0]}
+    assert properties(outcomes) == {"test_quota_admits_exactly_its_number": CARD.properties[0]}
 
 
 def test_missing_cluster_is_an_error_that_says_what_to_set(environment: dict[str, str], tmp_path: Path) -> None:

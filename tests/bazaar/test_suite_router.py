@@ -4,9 +4,10 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-import yaml
-from loopback import ROOT, Platform, free_port, roles
+from loopback import Platform, free_port, roles
 from suiterun import CONSTANT, NOTHING, Answers, null_platform, properties, run_suite
+
+import cards
 
 SUITE = "t05_router"
 ROUTER = {
@@ -26,15 +27,15 @@ def test_healthy_platform_passes(bazaar: Platform, tmp_path: Path) -> None:
 
 
 def test_planted_fault_is_caught_and_named(bazaar: Platform, tmp_path: Path) -> None:
-    card = yaml.safe_load((ROOT / "images/bazaar/faults/router_labels_swapped.yaml").read_text(encoding="utf-8"))
+    card = cards.read("router_labels_swapped")
     # Whoever collects its spans and logs would only take time from it.
     quiet = {name: v for name, v in bazaar.environment.items() if name not in ("BAZAAR_OTLP_URL", "BAZAAR_LOGS_URL")}
-    with roles({"router": free_port()}, tmp_path, {**quiet, "FAULTS": card["plant"]["faults"]}) as urls:
+    with roles({"router": free_port()}, tmp_path, {**quiet, "FAULTS": card.plant["faults"]}) as urls:
         faulty = bazaar.suite_environment(seed=11) | {"PROCTOR_ENDPOINT_ROUTER_PODS": urls["router"]}
         outcomes = run_suite(SUITE, faulty, tmp_path / "report.xml", "-k", "pair or golden_text")
     caught = {"test_every_golden_text_is_decided_as_it_was": "route-golden", "test_no_pair_is_confused": "route-cell"}
     assert properties(outcomes) == caught, outcomes
-    assert {*caught.values()} == {*card["properties"]}
+    assert {*caught.values()} == {*card.properties}
 
 
 @pytest.mark.parametrize("answers", [CONSTANT_TOO, NOTHING], ids=["constant answers", "501 to all"])

@@ -7,9 +7,10 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
-import yaml
 from loopback import ROOT, Platform, cassette, free_port, roles
 from suiterun import CONSTANT, NOTHING, Answers, null_platform, properties, run_suite
+
+import cards
 
 SUITE = "t01_scaffolding"
 HTTP = ("GATEWAY", "CASSETTE", "MODEL", "MODEL_SECOND")
@@ -32,11 +33,6 @@ OF_THE_FACTORIES_ALONE = {"test_same_seeds_make_the_same_objects", "test_order_o
 """They ask nothing of the platform."""
 OF_A_FREE_UPSTREAM = {"test_ceiling_of_calls", "test_ceiling_of_tokens"}
 """They are skipped unless a ledger shows that the live upstream costs nobody anything."""
-
-
-def properties_of_card(fault: str) -> set[str]:
-    card = yaml.safe_load((ROOT / f"images/bazaar/faults/{fault}.yaml").read_text(encoding="utf-8"))
-    return set(card["properties"])
 
 
 def test_healthy_platform_passes(bazaar: Platform, tmp_path: Path) -> None:
@@ -105,7 +101,7 @@ def test_planted_fault_of_the_proxy_or_the_model_is_caught(bazaar: Platform, tmp
         url = stack.enter_context(proxy(bazaar, tmp_path, model, **planted))
         environment = bazaar.suite_environment(seed=16) | {"PROCTOR_ENDPOINT_CASSETTE": url}
         outcomes = run_suite(SUITE, environment, tmp_path / "report.xml", "-k", "test_replay or test_secrets")
-    assert set(properties(outcomes).values()) & properties_of_card(fault), outcomes
+    assert set(properties(outcomes).values()) & {*cards.read(fault).properties}, outcomes
 
 
 def test_planted_clock_is_caught(bazaar: Platform, tmp_path: Path) -> None:
@@ -114,7 +110,7 @@ def test_planted_clock_is_caught(bazaar: Platform, tmp_path: Path) -> None:
     with roles({"gateway": free_port(), "orchestrator": free_port()}, tmp_path, arm) as urls:
         environment = bazaar.suite_environment(seed=17) | {"PROCTOR_ENDPOINT_GATEWAY": urls["gateway"]}
         outcomes = run_suite(f"{SUITE}/test_modes.py", environment, tmp_path / "report.xml", "-k", "mock or record")
-    assert set(properties(outcomes).values()) == properties_of_card("clock_in_prompt"), outcomes
+    assert set(properties(outcomes).values()) == {*cards.read("clock_in_prompt").properties}, outcomes
 
 
 @pytest.mark.parametrize("answers", [NULL, NOTHING], ids=["constant answers", "501 to all"])

@@ -6,9 +6,10 @@
 from pathlib import Path
 
 import pytest
-import yaml
-from loopback import ROOT, Platform, free_port, roles
+from loopback import Platform, free_port, roles
 from suiterun import CONSTANT, NOTHING, Answers, null_platform, properties, run_suite
+
+import cards
 
 SUITE = "t06_multitenant"
 TESTS = 55
@@ -39,7 +40,7 @@ def test_planted_faults_are_caught_and_named(bazaar: Platform, tmp_path: Path) -
         first, *more = [f"{SUITE}/{test}" for test in CAUGHT_BY.values()]
         faulty = _behind(bazaar, urls["gateway"])
         outcomes = run_suite(first, faulty, tmp_path / "report.xml", *(f"suites/{test}" for test in more))
-    expected = {test.partition("::")[2]: _properties(fault) for fault, test in CAUGHT_BY.items()}
+    expected = {test.partition("::")[2]: cards.read(fault).properties for fault, test in CAUGHT_BY.items()}
     assert {test: [named] for test, named in properties(outcomes).items()} == expected, outcomes
 
 
@@ -70,9 +71,3 @@ def _behind(bazaar: Platform, gateway: str) -> dict[str, str]:
     """What the suite is told of the platform with another gateway."""
     doors = {"PROCTOR_ENDPOINT_GATEWAY": gateway, "PROCTOR_ENDPOINT_GATEWAY_PODS": gateway}
     return bazaar.suite_environment(seed=11) | doors
-
-
-def _properties(fault: str) -> list[str]:
-    card = yaml.safe_load((ROOT / f"images/bazaar/faults/{fault}.yaml").read_text(encoding="utf-8"))
-    named: list[str] = card["properties"]
-    return named

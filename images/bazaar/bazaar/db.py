@@ -120,9 +120,9 @@ class Database:
                 if tenant_id is not None:
                     setting = {"tenant_id": str(tenant_id), "local": fault("session_tenant") is None}
                     await connection.execute(QUERIES["set_tenant"], setting)
-            except BaseException:
+            except BaseException as error:
                 await _give_back(lent, connection)
-                if not connection.closed or attempt > self._pool_size:
+                if not (connection.closed and isinstance(error, psycopg.Error)) or attempt > self._pool_size:
                     raise
             else:
                 return lent, connection
